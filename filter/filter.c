@@ -1,0 +1,156 @@
+#include "filter/filter.h"
+
+#include "base/cleanup.h"
+#include "nvabi/pids.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+
+void filter_program_free(struct filter_program *program)
+{
+	free(program->code);
+	program->code = NULL;
+}
+
+static void release_context(scmp_filter_ctx *context)
+{
+	if (*context)
+		seccomp_release(*context);
+}
+
+const uint32_t *filter_native_architectures(void)
+{
+	static const uint32_t x86[] = {SCMP_ARCH_X86_64, SCMP_ARCH_X86, SCMP_ARCH_X32, 0};
+	static const uint32_t arm[] = {SCMP_ARCH_AARCH64, SCMP_ARCH_ARM, 0};
+	static uint32_t native[] = {0, 0};
+
+	native[0] = seccomp_arch_native();
+	if (native[0] == SCMP_ARCH_X86_64)
+		return x86;
+	return native[0] == SCMP_ARCH_AARCH64 ? arm : native;
+}
+
+static int set_architectures(scmp_filter_ctx context, const uint32_t *architectures)
+{
+	int result = seccomp_arch_remove(context, seccomp_arch_native());
+
+	for (; !result && *architectures; architectures++)
+		result = seccomp_arch_add(context, *architectures);
+	return result;
+}
+
+/* An argument is 64 bits wide and the request only 32: what stands above the mask is not compared,
+ * as the driver does not look at it either. */
+static int add_rules(scmp_filter_ctx context)
+{
+	uint32_t count;
+	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
+	int result = 0;
+
+	for (uint32_t i = 0; !result && i < count; i++)
+		result = seccomp_rule_add(
+			context, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, watched[i].mask, watched[i].value));
+	return result;
+}
+
+/* libseccomp 2.5 exports to a file descriptor only. */
+static int export_program(scmp_filter_ctx context, struct filter_program *program)
+{
+	cleanup_close int fd = memfd_create("mpu-filter", MFD_CLOEXEC);
+	cleanup_free struct sock_filter *code = NULL;
+	struct stat st;
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	result = seccomp_export_bpf(context, fd);
+	if (result)
+		return result;
+	if (fstat(fd, &st))
+		return -errno;
+	code = malloc((size_t)st.st_size);
+	if (!code)
+		return -ENOMEM;
+	if (pread(fd, code, (size_t)st.st_size, 0) != st.st_size)
+		return -EIO;
+	program->length = (unsigned short)((size_t)st.st_size / sizeof(*code));
+	program->code = steal_ptr(code);
+	return 0;
+}
+
+int filter_build(const uint32_t *architectures, struct filter_program *program,
+		 struct mpu_error *error)
+{
+	scmp_filter_ctx context __attribute__((cleanup(release_context))) =
+		seccomp_init(SCMP_ACT_ALLOW);
+	int result = context ? 0 : -ENOMEM;
+
+	if (!result)
+		result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
+	if (!result)
+		result = set_architectures(context, architectures);
+	if (!result)
+		result = add_rules(context);
+	if (!result)
+		result = export_program(context, program);
+	if (result)
+		return mpu_fail(error, -result, "cannot build the seccomp filter: %s",
+				strerror(-result));
+	return 0;
+}
+
+static long sys_seccomp(unsigned int operation, unsigned int flags, const void *args)
+{
+	return syscall(SYS_seccomp, operation, flags, args);
+}
+
+/* The kernel looks at the flags before the program, so a NULL program tells an unknown flag (EINVAL)
+ * from a known one (EFAULT). */
+static bool kernel_has_flags(unsigned int flags)
+{
+	return sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;
+}
+
+unsigned int filter_probe_flags(struct mpu_error *error)
+{
+	const uint32_t notify = SECCOMP_RET_USER_NOTIF;
+	unsigned int flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+
+	if (sys_seccomp(SECCOMP_GET_ACTION_AVAIL, 0, &notify) || !kernel_has_flags(flags)) {
+		mpu_fail(error, ENOSYS,
+			 "this kernel has no seccomp user notification: Linux 5.6 or newer with "
+			 "CONFIG_SECCOMP_FILTER is needed");
+		return 0;
+	}
+	if (kernel_has_flags(flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV))
+		flags |= SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+	return flags;
+}
+
+int filter_install(const struct filter_program *program, unsigned int flags,
+		   struct mpu_error *error)
+{
+	const struct sock_fprog fprog = {.len = program->length, .filter = program->code};
+	long listener = sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, &fprog);
+
+	if (listener >= 0)
+		return (int)listener;
+	if (errno == EBUSY)
+		return mpu_fail(error, EBUSY,
+				"cannot install the seccomp filter: this process already has a "
+				"listener above it, and a process can have one only (is it run "
+				"by another mpu-run, or in a container whose seccomp profile "
+				"has a listenerPath?)");
+	return mpu_fail(error, errno, "cannot install the seccomp filter: %s", strerror(errno));
+}

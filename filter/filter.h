@@ -1,0 +1,41 @@
+/* The seccomp filter: every ioctl that may be an RM control goes to the listener, everything else
+ * is allowed. Built by libseccomp from nvabi_watched_ioctls(), loaded by seccomp(2). */
+#ifndef FILTER_FILTER_H
+#define FILTER_FILTER_H
+
+#include "base/error.h"
+
+#include <linux/filter.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A BPF program; owns code, which filter_program_free() or cleanup_filter gives back. */
+struct filter_program {
+	struct sock_filter *code;
+	unsigned short length; /* instructions */
+};
+
+void filter_program_free(struct filter_program *program);
+#define cleanup_filter __attribute__((cleanup(filter_program_free)))
+
+/* Architectures by libseccomp's SCMP_ARCH_* tokens, ended by 0: all whose system calls a process on
+ * this machine can make (on x86_64: x86_64, x86 and x32; on aarch64: aarch64 and arm). */
+const uint32_t *filter_native_architectures(void);
+
+/* Builds the program for ARCHITECTURES (see above) into PROGRAM. System calls of architectures that
+ * are not listed are allowed. Returns 0, or -errno with ERROR filled. */
+int filter_build(const uint32_t *architectures, struct filter_program *program,
+		 struct mpu_error *error);
+
+/* Flags for filter_install(), probed once: SECCOMP_FILTER_FLAG_NEW_LISTENER always, SPEC_ALLOW, and
+ * WAIT_KILLABLE_RECV where the kernel has it (5.19). Returns them, or 0 with ERROR filled when the
+ * kernel has no user notification (5.0, CONFIG_SECCOMP_FILTER). */
+unsigned int filter_probe_flags(struct mpu_error *error);
+
+/* Installs PROGRAM for the calling thread and what it will execute, for good. Needs no_new_privs or
+ * CAP_SYS_ADMIN in the caller's user namespace. Returns the listener, which the caller owns
+ * (close-on-exec), or -errno with ERROR filled: -EBUSY when a filter above already has one. */
+int filter_install(const struct filter_program *program, unsigned int flags,
+		   struct mpu_error *error);
+
+#endif
