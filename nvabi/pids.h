@@ -41,8 +41,8 @@ enum nvabi_pid_call {
 	NVABI_ACCT_PIDS,       /* out: list of PIDs, dead processes among them */
 	NVABI_SESSIONS,	       /* out: list of sessions, a PID in each */
 	NVABI_RCERR_REPORT,    /* out: the caller's own PID */
-	NVABI_SHARED_BIND,     /* binds memory in which the driver writes PIDs */
-	NVABI_SHARED_ADVERTISE /* says that such memory can be had (RUSD) */
+	NVABI_SHARED_BIND,     /* in: binds memory in which the driver writes PIDs */
+	NVABI_SHARED_ADVERTISE /* out: says that such memory can be had (RUSD) */
 };
 
 enum { NVABI_ENGINES = 6 };
@@ -62,8 +62,13 @@ struct nvabi_pid_control {
 	uint32_t cmd;
 	const char *name; /* the driver's #define */
 	enum nvabi_pid_call call;
-	/* Exact size of the parameters, or 0 where a release's headers are not public. */
+	/* Exact size of the parameters, or 0 where a release's headers are not public; then the
+	 * offsets are those of the oldest public release, and hold only for parameters of
+	 * assumed_size bytes, the size which they have there. */
 	uint32_t size;
+	uint32_t assumed_size; /* 0 where size is known */
+	/* The GPU asked about (u32 gpuId of the GPUACCT calls), or NVABI_NONE. */
+	uint16_t gpu_id;
 	/* A single PID in the parameters themselves (u32), or NVABI_NONE. */
 	uint16_t pid;
 	/* The list: a u32 count (NVABI_NONE where the list has none that limits it), the first
@@ -75,12 +80,40 @@ struct nvabi_pid_control {
 	uint16_t list_first;
 	uint16_t list_stride;
 	uint16_t list_capacity;
-	/* In an entry: the PID (u32) for lists with one PID an entry, or NVABI_NONE. */
+	/* In an entry: the PID (u32) for lists with one PID an entry, or NVABI_NONE; beside it the
+	 * PID in a virtual machine or MPS client (u32, chosen by the caller; sessions), or NVABI_NONE. */
 	uint16_t entry_pid;
-	/* NVABI_UTIL_SAMPLES: the sample's u64 time stamp, 0 in an empty one; buffer size field
-	 * of the parameters (u32, bytes); the engines of a sample. */
+	uint16_t entry_sub_pid;
+	/* NVABI_GET_PID_INFO, in an entry: what is asked for (u32), its NV_STATUS (u32), the answer
+	 * (u64 each: private, shared owned, shared duped, then the same three of protected memory),
+	 * and smcSubscription (u32 computeInstanceId, u32 gpuInstanceId), NVABI_NONE before R450. */
+	uint16_t entry_index;
+	uint16_t entry_result;
+	uint16_t entry_data;
+	uint16_t entry_data_count;
+	uint16_t entry_smc;
+	/* NVABI_ACCT_PROC_INFO: u32 subPid, u32 gpuUtil and fbUtil (per cent), u64 maxFbUsage (bytes),
+	 * u64 startTime and endTime (microseconds since 1970; endTime 0: still alive). */
+	uint16_t acct_sub_pid;
+	uint16_t acct_gpu_util;
+	uint16_t acct_fb_util;
+	uint16_t acct_max_fb_usage;
+	uint16_t acct_start_time;
+	uint16_t acct_end_time;
+	/* NVABI_SHARED_*: the field that asks for or advertises memory with PIDs, shared_width bytes
+	 * (4 or 8) at shared_mask, and its bits that stand for that memory (RUSD); all_users is the
+	 * NvBool (u8) by which an event buffer is bound for every user's processes. Or NVABI_NONE. */
+	uint16_t shared_mask;
+	uint16_t shared_width;
+	uint32_t shared_bits;
+	uint16_t all_users;
+	/* NVABI_UTIL_SAMPLES: the sample's u64 time stamp, 0 in an empty one; in the parameters the
+	 * buffer size (u32, bytes), number of samples (u32, 0 on 580) and tracker (u32, byte offset
+	 * of the ring's tail); the engines of a sample: fb, gr, nvenc, nvdec, nvjpg, nvofa. */
 	uint16_t sample_timestamp;
 	uint16_t buffer_size;
+	uint16_t sample_count;
+	uint16_t tracker;
 	uint8_t engine_count;
 	struct nvabi_engine_layout engine[NVABI_ENGINES];
 };
@@ -89,7 +122,8 @@ struct nvabi_pid_control {
 enum nvabi_match {
 	NVABI_MATCH_EXACT,     /* the release is listed */
 	NVABI_MATCH_NEIGHBOUR, /* not listed: the nearest older one on the same branch stands in */
-	NVABI_MATCH_BRANCH,    /* no release of that major is known: the nearest older branch */
+	NVABI_MATCH_BRANCH,    /* no older release of that major is known: the release from which
+				  the next known branch grew, or else the newest one */
 };
 
 enum { NVABI_PID_CONTROLS = 24 };
