@@ -1,0 +1,130 @@
+#include "supervisor/driver.h"
+
+#include "base/cleanup.h"
+#include "nvabi/rm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PROC_VERSION "/proc/driver/nvidia/version"
+
+static int read_version(const char *path, struct nvabi_version *version, struct mpu_error *error)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[4096];
+	ssize_t length;
+
+	if (fd < 0 && errno == ENOENT)
+		return mpu_fail(error, ENOENT,
+				"no NVIDIA driver: %s does not exist (load the kernel module "
+				"nvidia, or name the driver with --driver-version=VERSION)",
+				path);
+	if (fd < 0)
+		return mpu_fail(error, errno, "cannot read the driver version from %s: %s", path,
+				strerror(errno));
+	length = read(fd, text, sizeof(text));
+	if (length < 0)
+		return mpu_fail(error, errno, "cannot read the driver version from %s: %s", path,
+				strerror(errno));
+	if (nvabi_version_find(text, (size_t)length, version))
+		return mpu_fail(error, EINVAL,
+				"cannot find a driver version in %s (name the driver with "
+				"--driver-version=VERSION)",
+				path);
+	return 0;
+}
+
+static int stat_file(int dir_fd, const char *path, int flags, struct statx *st)
+{
+	return statx(dir_fd, path, flags | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, st);
+}
+
+static int find_control_file(struct driver *driver, const char *dev_root, struct mpu_error *error)
+{
+	char path[PATH_MAX];
+	struct statx st;
+
+	snprintf(path, sizeof(path), "%s/nvidiactl", dev_root);
+	if (stat_file(AT_FDCWD, path, 0, &st))
+		return mpu_fail(error, errno,
+				"no device files in --dev-root: %s: %s (is the simulated driver "
+				"running there?)",
+				path, strerror(errno));
+	driver->by_inode = true;
+	driver->control = (struct driver_file){
+		.dev_major = st.stx_dev_major, .dev_minor = st.stx_dev_minor, .inode = st.stx_ino};
+	return 0;
+}
+
+int driver_find(struct driver *driver, const char *dev_root, const char *version,
+		struct mpu_error *error)
+{
+	char path[PATH_MAX] = PROC_VERSION;
+	int result = 0;
+
+	memset(driver, 0, sizeof(*driver));
+	if (dev_root)
+		result = find_control_file(driver, dev_root, error);
+	if (result)
+		return result;
+	if (version) {
+		driver->named = true;
+		if (nvabi_version_parse(version, &driver->version))
+			return mpu_fail(error, EINVAL,
+					"--driver-version=%s is not a driver version (such as "
+					"535.104.05)",
+					version);
+		return 0;
+	}
+	if (dev_root) {
+		snprintf(path, sizeof(path), "%s/version", dev_root);
+		if (access(path, F_OK))
+			snprintf(path, sizeof(path), PROC_VERSION);
+	}
+	return read_version(path, &driver->version, error);
+}
+
+static enum driver_device device_of(const struct driver *driver, const struct statx *st)
+{
+	if (driver->by_inode) {
+		if (st->stx_dev_major != driver->control.dev_major ||
+		    st->stx_dev_minor != driver->control.dev_minor)
+			return DRIVER_DEVICE_NONE;
+		return st->stx_ino == driver->control.inode ? DRIVER_DEVICE_CONTROL
+							    : DRIVER_DEVICE_OTHER;
+	}
+	if (!S_ISCHR(st->stx_mode) || st->stx_rdev_major != NV_MAJOR_DEVICE_NUMBER)
+		return DRIVER_DEVICE_NONE;
+	return st->stx_rdev_minor == NV_CONTROL_DEVICE_MINOR ? DRIVER_DEVICE_CONTROL
+							     : DRIVER_DEVICE_OTHER;
+}
+
+enum driver_device driver_device(const struct driver *driver, int fd)
+{
+	struct statx st;
+
+	if (stat_file(fd, "", AT_EMPTY_PATH, &st))
+		return DRIVER_DEVICE_NONE;
+	return device_of(driver, &st);
+}
+
+bool driver_is_open_in(const struct driver *driver, int tgid)
+{
+	char path[48];
+	cleanup_dir DIR *dir = NULL;
+	struct dirent *entry;
+	struct statx st;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", tgid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || stat_file(dirfd(dir), entry->d_name, 0, &st))
+			continue;
+		if (device_of(driver, &st) != DRIVER_DEVICE_NONE)
+			return true;
+	}
+	return false;
+}

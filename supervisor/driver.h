@@ -1,0 +1,43 @@
+/* The running NVIDIA driver: its version and its device files. */
+#ifndef SUPERVISOR_DRIVER_H
+#define SUPERVISOR_DRIVER_H
+
+#include "base/error.h"
+#include "nvabi/version.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A file told by where it lies, for device files that are not character devices of major 195. */
+struct driver_file {
+	uint32_t dev_major, dev_minor;
+	uint64_t inode;
+};
+
+struct driver {
+	struct nvabi_version version;
+	bool named; /* version named by an option, not read from the driver */
+	bool by_inode; /* --dev-root: the control device is told by device and inode */
+	struct driver_file control;
+};
+
+/* Finds out which driver runs. DEV_ROOT (or NULL) is a folder that stands for the character devices:
+ * DEV_ROOT/nvidiactl is the control device, DEV_ROOT/version, if there, is read in place of
+ * /proc/driver/nvidia/version. VERSION (or NULL) names the version instead of reading it. Returns 0,
+ * or -errno with ERROR filled. */
+int driver_find(struct driver *driver, const char *dev_root, const char *version,
+		struct mpu_error *error);
+
+enum driver_device {
+	DRIVER_DEVICE_NONE,    /* not a device of this driver */
+	DRIVER_DEVICE_CONTROL, /* /dev/nvidiactl, the only one that takes RM control */
+	DRIVER_DEVICE_OTHER    /* /dev/nvidiaN */
+};
+
+/* What the open file FD is. Never asks a file system (a FUSE server could keep us waiting). */
+enum driver_device driver_device(const struct driver *driver, int fd);
+
+/* Whether process TGID has an NVIDIA device open: every process that uses a GPU has. */
+bool driver_is_open_in(const struct driver *driver, int tgid);
+
+#endif

@@ -1,0 +1,45 @@
+#include "supervisor/kernel/notify.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
+#ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+int notify_sync_wake_up(int listener)
+{
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+		   ? -errno
+		   : 0;
+}
+
+int notify_receive(int listener, struct seccomp_notif *notification)
+{
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification) ? -errno : 0;
+}
+
+bool notify_id_valid(int listener, uint64_t id)
+{
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+static int respond(int listener, struct seccomp_notif_resp response)
+{
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response) ? -errno : 0;
+}
+
+int notify_continue(int listener, uint64_t id)
+{
+	return respond(listener, (struct seccomp_notif_resp){
+				     .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+}
+
+int notify_answer(int listener, uint64_t id, int64_t value, int errnum)
+{
+	return respond(listener, (struct seccomp_notif_resp){
+				     .id = id, .val = errnum ? 0 : value, .error = -errnum});
+}

@@ -1,0 +1,29 @@
+/* A seccomp listener: the file descriptor on which the kernel delivers trapped system calls. */
+#ifndef SUPERVISOR_KERNEL_NOTIFY_H
+#define SUPERVISOR_KERNEL_NOTIFY_H
+
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Makes target and supervisor wake each other on one CPU (6.6). The mode belongs to the listener
+ * itself, not to this descriptor. Returns 0, or -errno where the kernel lacks it. */
+int notify_sync_wake_up(int listener);
+
+/* Takes one notification into NOTIFICATION, which must be zeroed. Blocks when none is pending: poll
+ * first. Returns 0, or -errno; -ENOENT when the target went away first, which is normal. */
+int notify_receive(int listener, struct seccomp_notif *notification);
+
+/* Whether the target of notification ID still waits for its answer. To be asked directly before
+ * each write to the target, with nothing between the two. */
+bool notify_id_valid(int listener, uint64_t id);
+
+/* Lets the kernel run the system call as if it had not been trapped. Returns 0 or -errno, -ENOENT
+ * when the target is gone. */
+int notify_continue(int listener, uint64_t id);
+
+/* Answers the system call with VALUE, or with ERRNUM where that is not 0 (a positive errno).
+ * Returns 0 or -errno, -ENOENT when the target is gone. */
+int notify_answer(int listener, uint64_t id, int64_t value, int errnum);
+
+#endif

@@ -1,0 +1,230 @@
+#include "supervisor/roster.h"
+
+#include "supervisor/target.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PROCESSES = 8192, THREADS = 8192, BUCKETS = 2048 };
+
+/* A process as one namespace numbers it. */
+struct known_process {
+	uint64_t ns_id;
+	pid_t number;
+	pid_t host;
+	uint64_t start_ticks;
+	uint64_t first_us, last_us; /* life as far as it was seen */
+	uint32_t next;		    /* index + 1 of the next in the bucket of its host number */
+};
+
+struct known_thread {
+	pid_t tid;
+	pid_t tgid;
+	uint64_t start_ticks; /* of the process */
+	uint32_t next;	      /* index + 1 of the next in the bucket of its tid */
+};
+
+struct roster {
+	pthread_mutex_t lock;
+	uint32_t process_cursor, thread_cursor; /* the oldest entry, taken next */
+	uint32_t process_bucket[BUCKETS], thread_bucket[BUCKETS];
+	struct known_process process[PROCESSES];
+	struct known_thread thread[THREADS];
+};
+
+struct roster *roster_new(void)
+{
+	struct roster *roster = mmap(NULL, sizeof(*roster), PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_mutexattr_t attributes;
+
+	if (roster == MAP_FAILED)
+		return NULL;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(&roster->lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+	return roster;
+}
+
+void roster_free(struct roster *roster)
+{
+	if (!roster)
+		return;
+	pthread_mutex_destroy(&roster->lock);
+	munmap(roster, sizeof(*roster));
+}
+
+static void unlock(struct roster **roster)
+{
+	pthread_mutex_unlock(&(*roster)->lock);
+}
+
+/* A worker that died inside left at most one entry half written, which no chain reaches yet. */
+static struct roster *lock(struct roster *roster)
+{
+	if (pthread_mutex_lock(&roster->lock) == EOWNERDEAD)
+		pthread_mutex_consistent(&roster->lock);
+	return roster;
+}
+
+#define locked(roster) __attribute__((cleanup(unlock))) struct roster *held_ = lock(roster)
+
+static uint32_t bucket_of(pid_t pid)
+{
+	return (uint32_t)pid % BUCKETS;
+}
+
+static uint64_t clock_us(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t wall_of_ticks(uint64_t ticks)
+{
+	uint64_t boot = clock_us(CLOCK_REALTIME) - clock_us(CLOCK_BOOTTIME);
+
+	return boot + ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+static void unlink_process(struct roster *roster, uint32_t index)
+{
+	uint32_t *link = &roster->process_bucket[bucket_of(roster->process[index].host)];
+
+	while (*link && *link != index + 1)
+		link = &roster->process[*link - 1].next;
+	if (*link)
+		*link = roster->process[index].next;
+}
+
+static void note_process(struct roster *roster, struct known_process seen)
+{
+	uint32_t *bucket = &roster->process_bucket[bucket_of(seen.host)];
+	uint32_t index;
+
+	for (uint32_t at = *bucket; at; at = roster->process[at - 1].next) {
+		struct known_process *known = &roster->process[at - 1];
+
+		if (known->host == seen.host && known->ns_id == seen.ns_id &&
+		    known->start_ticks == seen.start_ticks) {
+			known->last_us = seen.last_us;
+			return;
+		}
+	}
+	index = roster->process_cursor++ % PROCESSES;
+	if (roster->process[index].host)
+		unlink_process(roster, index);
+	seen.next = *bucket;
+	roster->process[index] = seen;
+	*bucket = index + 1;
+}
+
+static void unlink_thread(struct roster *roster, uint32_t index)
+{
+	uint32_t *link = &roster->thread_bucket[bucket_of(roster->thread[index].tid)];
+
+	while (*link && *link != index + 1)
+		link = &roster->thread[*link - 1].next;
+	if (*link)
+		*link = roster->thread[index].next;
+}
+
+static void note_thread(struct roster *roster, struct known_thread seen)
+{
+	uint32_t *bucket = &roster->thread_bucket[bucket_of(seen.tid)];
+	uint32_t index;
+
+	for (uint32_t at = *bucket; at; at = roster->thread[at - 1].next) {
+		const struct known_thread *known = &roster->thread[at - 1];
+
+		if (known->tid == seen.tid && known->tgid == seen.tgid &&
+		    known->start_ticks == seen.start_ticks)
+			return;
+	}
+	index = roster->thread_cursor++ % THREADS;
+	if (roster->thread[index].tid)
+		unlink_thread(roster, index);
+	seen.next = *bucket;
+	roster->thread[index] = seen;
+	*bucket = index + 1;
+}
+
+void roster_note(struct roster *roster, pid_t tid, bool with_thread)
+{
+	uint64_t ids[TARGET_LEVELS], ticks, now = clock_us(CLOCK_REALTIME);
+	pid_t numbers[TARGET_LEVELS];
+	int levels = pidmap_namespaces(tid, ids, numbers, TARGET_LEVELS);
+	struct task_status status;
+
+	if (levels <= 0 || task_status_read(tid, &status))
+		return;
+	ticks = task_start_ticks(status.tgid);
+	locked(roster);
+	for (int i = 0; i < levels; i++)
+		note_process(held_, (struct known_process){.ns_id = ids[i],
+							   .number = numbers[i],
+							   .host = status.tgid,
+							   .start_ticks = ticks,
+							   .first_us = wall_of_ticks(ticks),
+							   .last_us = now});
+	if (with_thread)
+		note_thread(held_, (struct known_thread){
+					   .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
+}
+
+/* Clocks of the driver and ours, and the last calls of a process, which are not trapped. */
+enum { SLACK_US = 1000000 };
+
+pid_t roster_number_of(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t host,
+		       uint64_t at_us)
+{
+	locked(roster);
+	for (uint32_t at = held_->process_bucket[bucket_of(host)]; at;
+	     at = held_->process[at - 1].next) {
+		const struct known_process *known = &held_->process[at - 1];
+
+		if (known->host == host && known->ns_id == ns_id &&
+		    known->start_ticks >= born_ticks && at_us + SLACK_US >= known->first_us &&
+		    at_us <= known->last_us + SLACK_US)
+			return known->number;
+	}
+	return 0;
+}
+
+size_t roster_processes_of_thread(struct roster *roster, pid_t tid, pid_t *processes, size_t size)
+{
+	size_t count = 0;
+
+	locked(roster);
+	for (uint32_t at = held_->thread_bucket[bucket_of(tid)]; at && count < size;
+	     at = held_->thread[at - 1].next) {
+		const struct known_thread *known = &held_->thread[at - 1];
+
+		if (known->tid == tid && task_start_ticks(known->tgid) == known->start_ticks)
+			processes[count++] = known->tgid;
+	}
+	return count;
+}
+
+size_t roster_threads_of(struct roster *roster, pid_t tgid, pid_t *threads, size_t size)
+{
+	uint64_t ticks = task_start_ticks(tgid);
+	size_t count = 0;
+
+	locked(roster);
+	for (uint32_t i = 0; i < THREADS && count < size; i++) {
+		const struct known_thread *known = &held_->thread[i];
+
+		if (known->tgid == tgid && known->start_ticks == ticks)
+			threads[count++] = known->tid;
+	}
+	return count;
+}

@@ -1,0 +1,121 @@
+#include "supervisor/target.h"
+
+#include "base/cleanup.h"
+#include "supervisor/kernel/nsfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[48];
+	cleanup_close int fd = -1;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	length = read(fd, text, size - 1);
+	if (length < 0)
+		return -errno;
+	text[length] = '\0';
+	return length;
+}
+
+/* The text after "\nNAME:", or NULL. */
+static const char *field(const char *text, const char *name)
+{
+	const char *found = strstr(text, name);
+
+	return found ? found + strlen(name) : NULL;
+}
+
+static unsigned int parse_levels(const char *text, pid_t *numbers)
+{
+	unsigned int count = 0;
+	char *end;
+
+	while (count < TARGET_LEVELS) {
+		while (*text == '\t' || *text == ' ')
+			text++;
+		if (*text < '0' || *text > '9')
+			break;
+		numbers[count++] = (pid_t)strtol(text, &end, 10);
+		text = end;
+	}
+	return count;
+}
+
+int task_status_read(pid_t tid, struct task_status *status)
+{
+	char text[4096];
+	ssize_t length = read_proc(tid, "status", text, sizeof(text));
+	const char *tgid, *levels, *uid, *gid, *capabilities;
+
+	if (length < 0)
+		return (int)length;
+	/* The name stands first and is the task's own choice: begin behind it. */
+	tgid = field(text, "\nTgid:");
+	if (!tgid)
+		return -EIO;
+	uid = field(tgid, "\nUid:");
+	gid = field(tgid, "\nGid:");
+	levels = field(tgid, "\nNStgid:");
+	capabilities = field(tgid, "\nCapEff:");
+	if (!uid || !gid || !levels || !capabilities)
+		return -EIO;
+	status->tgid = (pid_t)strtol(tgid, NULL, 10);
+	if (sscanf(uid, "%*u %u", &status->euid) != 1 || sscanf(gid, "%*u %u", &status->egid) != 1)
+		return -EIO;
+	status->capabilities = strtoull(capabilities, NULL, 16);
+	status->levels = parse_levels(levels, status->process);
+	return status->levels ? 0 : -EIO;
+}
+
+uint64_t task_start_ticks(pid_t tgid)
+{
+	char text[1024];
+	const char *at;
+	unsigned long long start = 0;
+
+	if (read_proc(tgid, "stat", text, sizeof(text)) < 0)
+		return 0;
+	/* The name may hold anything, the last parenthesis ends it; starttime is the 20th field
+	 * behind it. */
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 1,
+			  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			  "%*d %llu",
+			  &start) != 1)
+		return 0;
+	return start;
+}
+
+void target_release(struct target *target)
+{
+	if (target->pid_ns >= 0)
+		close(target->pid_ns);
+	target->pid_ns = -1;
+}
+
+int target_identify(pid_t tid, struct target *target)
+{
+	struct task_status status;
+	int result = task_status_read(tid, &status);
+
+	if (result)
+		return result;
+	target->tid = tid;
+	target->tgid = status.tgid;
+	target->euid = status.euid;
+	target->egid = status.egid;
+	target->capabilities =
+		nsfs_id_of(tid, "user") == NSFS_INIT_USER ? status.capabilities : 0;
+	target->pid_ns = nsfs_open_pid(tid);
+	if (target->pid_ns < 0)
+		return target->pid_ns == -ENOENT ? -ESRCH : target->pid_ns;
+	target->pid_ns_id = nsfs_id(target->pid_ns);
+	return 0;
+}
