@@ -11,8 +11,8 @@
  * _gpuMatchClientPid in gpu_rmapi.c, osFindNsPid in kern_perf_ctrl.c, gpu_acct.c and
  * client_resource.c of each release). */
 enum nvabi_pid_space {
-	NVABI_GLOBAL,	     /* PIDs of the initial namespace */
-	NVABI_CALLER_NS,     /* PIDs of the caller's namespace; what it cannot see is left out */
+	NVABI_GLOBAL,	 /* PIDs of the initial namespace */
+	NVABI_CALLER_NS, /* PIDs of the caller's namespace; what it cannot see is left out */
 	NVABI_CALLER_NS_PARTIAL, /* translated where the caller can see the process, else global */
 	NVABI_MIXED, /* in: the caller's namespace; out: global; dead processes hidden outside
 			the initial namespace */
@@ -51,10 +51,10 @@ enum { NVABI_ENGINES = 6 };
 
 /* One engine's part of a utilisation sample: offsets from the start of the sample. */
 struct nvabi_engine_layout {
-	uint16_t util;		/* u32, per cent */
-	uint16_t proc_id;	/* u32, 0xffffffff: no process */
+	uint16_t util;		 /* u32, per cent */
+	uint16_t proc_id;	 /* u32, 0xffffffff: no process */
 	uint16_t sub_process_id; /* u32 */
-	uint16_t os_pid_info;	/* u64, kernel address of a struct pid, or NVABI_NONE */
+	uint16_t os_pid_info;	 /* u64, kernel address of a struct pid, or NVABI_NONE */
 };
 
 /* A control that carries PIDs, as one release has it. All offsets and sizes in bytes. */
@@ -81,28 +81,31 @@ struct nvabi_pid_control {
 	uint16_t list_stride;
 	uint16_t list_capacity;
 	/* In an entry: the PID (u32) for lists with one PID an entry, or NVABI_NONE; beside it the
-	 * PID in a virtual machine or MPS client (u32, chosen by the caller; sessions), or NVABI_NONE. */
+	 * PID in a virtual machine or MPS client (u32, chosen by the caller; sessions), or
+	 * NVABI_NONE. */
 	uint16_t entry_pid;
 	uint16_t entry_sub_pid;
 	/* NVABI_GET_PID_INFO, in an entry: what is asked for (u32), its NV_STATUS (u32), the answer
 	 * (u64 each: private, shared owned, shared duped, then the same three of protected memory),
-	 * and smcSubscription (u32 computeInstanceId, u32 gpuInstanceId), NVABI_NONE before R450. */
+	 * and smcSubscription (u32 computeInstanceId, u32 gpuInstanceId), NVABI_NONE before R450.
+	 */
 	uint16_t entry_index;
 	uint16_t entry_result;
 	uint16_t entry_data;
 	uint16_t entry_data_count;
 	uint16_t entry_smc;
-	/* NVABI_ACCT_PROC_INFO: u32 subPid, u32 gpuUtil and fbUtil (per cent), u64 maxFbUsage (bytes),
-	 * u64 startTime and endTime (microseconds since 1970; endTime 0: still alive). */
+	/* NVABI_ACCT_PROC_INFO: u32 subPid, u32 gpuUtil and fbUtil (per cent), u64 maxFbUsage
+	 * (bytes), u64 startTime and endTime (microseconds since 1970; endTime 0: still alive). */
 	uint16_t acct_sub_pid;
 	uint16_t acct_gpu_util;
 	uint16_t acct_fb_util;
 	uint16_t acct_max_fb_usage;
 	uint16_t acct_start_time;
 	uint16_t acct_end_time;
-	/* NVABI_SHARED_*: the field that asks for or advertises memory with PIDs, shared_width bytes
-	 * (4 or 8) at shared_mask, and its bits that stand for that memory (RUSD); all_users is the
-	 * NvBool (u8) by which an event buffer is bound for every user's processes. Or NVABI_NONE. */
+	/* NVABI_SHARED_*: the field that asks for or advertises memory with PIDs, shared_width
+	 * bytes (4 or 8) at shared_mask, and its bits that stand for that memory (RUSD); all_users
+	 * is the NvBool (u8) by which an event buffer is bound for every user's processes. Or
+	 * NVABI_NONE. */
 	uint16_t shared_mask;
 	uint16_t shared_width;
 	uint32_t shared_bits;

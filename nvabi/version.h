@@ -24,7 +24,7 @@ int nvabi_version_parse(const char *text, struct nvabi_version *version);
  * "NVRM version:". Knows the proprietary and the open module's wording. Returns 0 or -EINVAL. */
 int nvabi_version_find(const char *text, size_t length, struct nvabi_version *version);
 
-/* Writes VERSION as NVIDIA does (a third part has at least two digits). Returns OUT. */
+/* Writes VERSION as NVIDIA does (all parts but the first have at least two digits). Returns OUT. */
 const char *nvabi_version_format(const struct nvabi_version *version, char out[NVABI_VERSION_TEXT]);
 
 /* Orders by number. Returns below 0, 0 or above 0. */
