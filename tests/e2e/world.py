@@ -1,0 +1,172 @@
+"""The simulated driver, and programs that run on the host, in a PID namespace or under mpu-run."""
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def wait_until(condition, what, seconds=10.0):
+    """Polls CONDITION and returns its first true value. AssertionError after SECONDS."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s for {what}")
+        time.sleep(0.01)
+    return value
+
+
+def die_with_parent():
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Programs:
+    """The programs under test, copied to a directory from which any user may run them. The
+    simulated driver comes from the default build where BUILD has none (the static one)."""
+
+    def __init__(self, build):
+        self.directory = Path(tempfile.mkdtemp(prefix="mpu-e2e-"))
+        self.directory.chmod(0o755)
+        for name in ["mpu-run", "gpu-hold", "gpu-ps", "simrm", "hostile"]:
+            shutil.copy(self.find(name, Path(build), ROOT / "build"), self.directory / name)
+        self.agent = shutil.copy(Path(__file__).with_name("agent.py"), self.directory)
+
+    def __getattr__(self, name):
+        return str(self.directory / name.replace("_", "-"))
+
+    @staticmethod
+    def find(name, *builds):
+        for build in builds:
+            for path in sorted(build.rglob(name)):
+                if path.is_file() and os.access(path, os.X_OK):
+                    return path
+        raise AssertionError(f"no program {name} under {' or '.join(map(str, builds))}: build first")
+
+    def remove(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Simrm:
+    """A simulated driver of one release on a directory of its own."""
+
+    def __init__(self, programs, version, *options):
+        self.directory = tempfile.mkdtemp(prefix="dev-", dir=programs.directory)
+        self.log = open(f"{self.directory}.log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [programs.simrm, f"--driver-version={version}", *options, self.directory],
+            stdout=self.log, stderr=self.log, preexec_fn=die_with_parent)
+        try:
+            wait_until(self.mounted, f"simrm {version}")
+        except AssertionError:
+            self.stop()
+            raise
+
+    def mounted(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"simrm ended with {self.process.returncode}: {self.output()}")
+        return os.path.exists(f"{self.directory}/nvidiactl")
+
+    def output(self):
+        self.log.flush()
+        return Path(self.log.name).read_text(encoding="utf-8", errors="replace").strip()
+
+    def stop(self):
+        """Ends it. Whatever it leaves mounted is unmounted, so that nothing stays behind."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if os.path.ismount(self.directory):
+            subprocess.run(["umount", "--lazy", self.directory], check=False)
+        self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Agent:
+    """agent.py as a child of PREFIX, such as ["unshare", "--pid", ...] or ["mpu-run", ...]."""
+
+    def __init__(self, programs, prefix=(), user=None):
+        self.prefix = list(prefix)
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [*self.prefix, sys.executable, programs.agent], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self.errors, text=True,
+            **({"user": user, "group": user, "extra_groups": []} if user else {}))
+
+    def ask(self, **request):
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            self.process.wait(timeout=10)
+            raise AssertionError(f"{self.prefix or 'agent'} ended with {self.process.returncode}: "
+                                 f"{self.error_output()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise AssertionError(answer["error"])
+        return answer
+
+    def error_output(self):
+        self.errors.seek(0)
+        return self.errors.read().strip()
+
+    def run(self, *argv):
+        return self.ask(run=list(argv))
+
+    def spawn(self, *argv):
+        return self.ask(spawn=list(argv))
+
+    def end(self, pid):
+        return self.ask(end=pid)
+
+    def close(self):
+        """Ends the agent; returns the exit status of what ran it."""
+        self.process.stdin.close()
+        try:
+            status = self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"{self.prefix} did not end within 20 s of its command") from None
+        finally:
+            self.process.stdout.close()
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            self.close()
+        except AssertionError:
+            if kind is None:
+                raise
+        self.errors.close()
+
+
+@contextmanager
+def programs(build):
+    found = Programs(build)
+    try:
+        yield found
+    finally:
+        found.remove()
