@@ -66,15 +66,17 @@ title() {
 
 # check WHAT COMMAND...: one assertion.
 check() {
-	local what=$1
+	local what=$1 status
 
 	shift
-	if "$@"; then
+	"$@"
+	status=$?
+	if [ $status = 0 ]; then
 		passed=$((passed + 1))
 		echo "PASS: $what"
 	else
 		failed=$((failed + 1))
-		echo "FAIL ($?): $what"
+		echo "FAIL: $what (exit status $status)"
 	fi
 }
 
