@@ -1,0 +1,236 @@
+#include "filter/oci.h"
+
+#include "nvabi/pids.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *const oci_operator_names[OCI_CMP_MASKED_EQ + 1] = {
+    "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE",	"SCMP_CMP_EQ",
+    "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
+};
+
+/* Whether every request of INNER is in OUTER. */
+static bool cube_contains(struct oci_cube outer, struct oci_cube inner)
+{
+	return (outer.mask & ~inner.mask) == 0 && (inner.value & outer.mask) == outer.value;
+}
+
+static bool cube_intersects(struct oci_cube a, struct oci_cube b)
+{
+	return ((a.value ^ b.value) & a.mask & b.mask) == 0;
+}
+
+static struct oci_cube cube_intersection(struct oci_cube a, struct oci_cube b)
+{
+	return (struct oci_cube){.mask = a.mask | b.mask, .value = a.value | b.value};
+}
+
+/* Adds CUBE unless the set has it already; takes out what CUBE makes superfluous. */
+static int set_add(struct oci_set *set, struct oci_cube cube)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < set->count; i++)
+		if (cube_contains(set->cube[i], cube))
+			return 0;
+	for (size_t i = 0; i < set->count; i++)
+		if (!cube_contains(cube, set->cube[i]))
+			set->cube[kept++] = set->cube[i];
+	set->count = kept;
+	if (set->count == OCI_MAX_CUBES)
+		return -E2BIG;
+	set->cube[set->count++] = cube;
+	return 0;
+}
+
+static int set_intersect(const struct oci_set *a, const struct oci_set *b, struct oci_set *out)
+{
+	out->count = 0;
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; j < b->count; j++) {
+			if (!cube_intersects(a->cube[i], b->cube[j]))
+				continue;
+			if (set_add(out, cube_intersection(a->cube[i], b->cube[j])) < 0)
+				return -E2BIG;
+		}
+	return 0;
+}
+
+/* Everything outside CUBE: one cube for each bit that its mask looks at. */
+static void cube_complement(struct oci_cube cube, struct oci_set *out)
+{
+	out->count = 0;
+	for (uint64_t bits = cube.mask; bits; bits &= bits - 1) {
+		uint64_t bit = bits & -bits;
+
+		out->cube[out->count++] =
+		    (struct oci_cube){.mask = bit, .value = ~cube.value & bit};
+	}
+}
+
+/* Whether the cubes of SET, but for number SKIP, cover CUBE: cut away what the first of them
+ * takes, and ask of the rest. */
+static bool covered(const struct oci_set *set, size_t skip, size_t from, struct oci_cube cube)
+{
+	struct oci_cube cutter;
+
+	while (from < set->count && (from == skip || !cube_intersects(set->cube[from], cube)))
+		from++;
+	if (from == set->count)
+		return false;
+	cutter = set->cube[from];
+	for (uint64_t bits = cutter.mask & ~cube.mask; bits; bits &= bits - 1) {
+		uint64_t bit = bits & -bits;
+		struct oci_cube outside = {.mask = cube.mask | bit,
+					   .value = cube.value | (~cutter.value & bit)};
+
+		if (!covered(set, skip, from + 1, outside))
+			return false;
+		cube.mask |= bit;
+		cube.value |= cutter.value & bit;
+	}
+	return true;
+}
+
+static void set_drop_covered(struct oci_set *set)
+{
+	for (size_t i = set->count; i-- > 0;) {
+		if (!covered(set, i, 0, set->cube[i]))
+			continue;
+		memmove(&set->cube[i], &set->cube[i + 1],
+			(set->count - i - 1) * sizeof(set->cube[0]));
+		set->count--;
+	}
+}
+
+void oci_set_all(struct oci_set *set)
+{
+	set->count = 1;
+	set->cube[0] = (struct oci_cube){0};
+}
+
+/* Requests below VALUE: for each bit set in it, those that agree above that bit and have 0 there.
+ */
+static void set_below(uint64_t value, struct oci_set *set)
+{
+	set->count = 0;
+	for (uint64_t bits = value; bits; bits &= bits - 1) {
+		uint64_t bit = bits & -bits;
+
+		set->cube[set->count++] =
+		    (struct oci_cube){.mask = -bit, .value = value & -bit & ~bit};
+	}
+}
+
+/* Requests above VALUE in the bits of WIDTH, the others being free. */
+static void set_above(uint64_t value, uint64_t width, struct oci_set *set)
+{
+	set->count = 0;
+	for (uint64_t bits = ~value & width; bits; bits &= bits - 1) {
+		uint64_t bit = bits & -bits;
+
+		set->cube[set->count++] =
+		    (struct oci_cube){.mask = -bit & width, .value = (value & -bit) | bit};
+	}
+}
+
+int oci_set_compare(enum oci_operator op, uint64_t value, uint64_t value_two, bool with_32bit,
+		    struct oci_set *set)
+{
+	uint64_t width = with_32bit ? UINT32_MAX : UINT64_MAX;
+	bool ordered = op != OCI_CMP_EQ && op != OCI_CMP_MASKED_EQ;
+
+	if (ordered && (value & ~width))
+		return -EDOM;
+	switch (op) {
+	case OCI_CMP_NE:
+		cube_complement((struct oci_cube){.mask = width, .value = value}, set);
+		break;
+	case OCI_CMP_LE:
+		if (value == UINT64_MAX)
+			oci_set_all(set);
+		else
+			set_below(value + 1, set);
+		break;
+	case OCI_CMP_LT:
+		set_below(value, set);
+		break;
+	case OCI_CMP_GE:
+		if (value == 0)
+			oci_set_all(set);
+		else
+			set_above(value - 1, width, set);
+		break;
+	case OCI_CMP_GT:
+		set_above(value, width, set);
+		break;
+	case OCI_CMP_EQ:
+		set->count = 1;
+		set->cube[0] = (struct oci_cube){.mask = UINT64_MAX, .value = value};
+		break;
+	case OCI_CMP_MASKED_EQ:
+		/* libseccomp masks the wanted bits too. */
+		set->count = 1;
+		set->cube[0] = (struct oci_cube){.mask = value, .value = value_two & value};
+		break;
+	}
+	return 0;
+}
+
+bool oci_set_intersects(const struct oci_set *a, const struct oci_set *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; j < b->count; j++)
+			if (cube_intersects(a->cube[i], b->cube[j]))
+				return true;
+	return false;
+}
+
+bool oci_set_contains(const struct oci_set *outer, const struct oci_set *inner)
+{
+	for (size_t i = 0; i < inner->count; i++)
+		if (!covered(outer, SIZE_MAX, 0, inner->cube[i]))
+			return false;
+	return true;
+}
+
+void oci_watched(struct oci_set *set)
+{
+	uint32_t count;
+	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
+
+	set->count = 0;
+	for (uint32_t i = 0; i < count; i++)
+		set->cube[set->count++] =
+		    (struct oci_cube){.mask = watched[i].mask, .value = watched[i].value};
+}
+
+int oci_unwatched(struct oci_set *set)
+{
+	struct oci_set watched, left, outside;
+
+	oci_watched(&watched);
+	oci_set_all(set);
+	for (size_t i = 0; i < watched.count; i++) {
+		left = *set;
+		cube_complement(watched.cube[i], &outside);
+		if (set_intersect(&left, &outside, set) < 0)
+			return -E2BIG;
+	}
+	set_drop_covered(set);
+	return 0;
+}
+
+int oci_split(const struct oci_set *in, struct oci_set *watched, struct oci_set *unwatched)
+{
+	struct oci_set side;
+
+	oci_watched(&side);
+	if (set_intersect(in, &side, watched) < 0)
+		return -E2BIG;
+	if (oci_unwatched(&side) < 0 || set_intersect(in, &side, unwatched) < 0)
+		return -E2BIG;
+	set_drop_covered(unwatched);
+	return 0;
+}

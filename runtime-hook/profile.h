@@ -1,0 +1,37 @@
+/* The seccomp section of a config.json, or a profile file of Docker, containerd, podman or the
+ * kubelet: changed so that the runtime's own filter sends RM control to mpud. */
+#ifndef RUNTIME_HOOK_PROFILE_H
+#define RUNTIME_HOOK_PROFILE_H
+
+#include "base/error.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+
+struct profile_settings {
+	const char *socket;   /* becomes listenerPath */
+	const char *metadata; /* becomes listenerMetadata, or NULL */
+	/* Filter flags that the runtime says it supports: an array of strings, or NULL where that
+	 * is not known. */
+	struct json_object *runtime_flags;
+};
+
+enum profile_outcome {
+	PROFILE_CHANGED,
+	PROFILE_ALREADY, /* it sends to the same socket already */
+	PROFILE_DENIES,	 /* it lets no RM control through: there is nothing to hear of */
+};
+
+/* A profile that allows everything, for a container without one: all architectures whose system
+ * calls a process on this machine can make. Returns a reference, or NULL without memory. */
+struct json_object *profile_unconfined(void);
+
+/* Changes PROFILE in place. What it denied stays denied, what it allowed stays allowed; RM control
+ * and its envelope go to the listener where they were allowed. Returns an enum profile_outcome, or
+ * -errno with ERROR filled and PROFILE in an undefined state: -EBUSY when it has a listener of
+ * somebody else's, -EINVAL when it is malformed, -ENOTSUP when its rules on ioctl contradict one
+ * another. */
+int profile_watch(struct json_object *profile, const struct profile_settings *settings,
+		  struct mpu_error *error);
+
+#endif

@@ -1,0 +1,246 @@
+/* The changed filter gives the old verdict for every call, except NOTIFY where RM control was
+ * allowed. */
+#include "base/cleanup.h"
+#include "runtime-hook/json.h"
+#include "runtime-hook/profile.h"
+#include "tests/unit/runtime-hook/seccomp_json.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/audit.h>
+#include <seccomp.h>
+#include <string.h>
+
+enum { CALLS = 10000 };
+
+static const struct profile_settings settings = {.socket = "/run/mpu/mpud.sock"};
+
+static uint64_t random64(uint64_t *state)
+{
+	*state += 0x9e3779b97f4a7c15U;
+	uint64_t z = *state;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+	return z ^ (z >> 31);
+}
+
+/* A request near those that matter: RM control, the envelope, terminals, one or two bits off, with
+ * and without bits above 32. */
+static uint64_t random_request(uint64_t *state)
+{
+	static const uint32_t known[] = {0xc020462a, 0xc01046d3, 0x0020002a, 0x001000d3, 0x5412,
+					 0x5413,     0x541b,	 0x80045430, 0xc0303a2a, 0};
+	uint64_t random = random64(state);
+	uint64_t request = known[random % (sizeof(known) / sizeof(known[0]))];
+
+	if (random & (1U << 10))
+		request ^= 1ULL << ((random >> 16) % 32);
+	if (random & (1U << 11))
+		request ^= 1ULL << ((random >> 24) % 32);
+	if (random & (1U << 12))
+		request ^= (random64(state) & 0xc000ff00U);
+	switch ((random >> 32) % 5) {
+	case 0:
+		return request | 0xffffffff00000000U;
+	case 1:
+		return request | (1ULL << (32 + (random >> 40) % 32));
+	case 2:
+		return random64(state);
+	}
+	return request;
+}
+
+static struct seccomp_data random_call(uint64_t *state)
+{
+	static const struct {
+		uint32_t arch;
+		int ioctl, limit;
+	} architectures[] = {{AUDIT_ARCH_X86_64, 16, 470},
+			     {AUDIT_ARCH_I386, 54, 470},
+			     {AUDIT_ARCH_X86_64, 0x40000000 + 514, 0},
+			     {AUDIT_ARCH_AARCH64, 29, 470}};
+	uint64_t random = random64(state);
+	size_t which = random % 8 > 3 ? 0 : random % 4;
+	struct seccomp_data data = {.arch = architectures[which].arch,
+				    .nr = architectures[which].ioctl};
+
+	if (architectures[which].limit && (random >> 8) % 4 == 0)
+		data.nr = (int)((random >> 16) % (unsigned int)architectures[which].limit);
+	for (int i = 0; i < 6; i++)
+		data.args[i] = (random >> (20 + i)) & 1 ? random64(state) : random64(state) % 8;
+	if ((random >> 40) % 8)
+		data.args[1] = random_request(state);
+	return data;
+}
+
+static bool watched(const struct seccomp_data *data)
+{
+	uint32_t request = (uint32_t)data->args[1] & 0x3fff00ff;
+	bool ioctl = (data->arch == AUDIT_ARCH_X86_64 && data->nr == 16) ||
+		     (data->arch == AUDIT_ARCH_X86_64 && data->nr == 0x40000000 + 514) ||
+		     (data->arch == AUDIT_ARCH_I386 && data->nr == 54) ||
+		     (data->arch == AUDIT_ARCH_AARCH64 && data->nr == 29);
+
+	return ioctl && (request == 0x0020002a || request == 0x001000d3);
+}
+
+static bool allows(uint32_t verdict)
+{
+	return verdict == SECCOMP_RET_ALLOW || verdict == SECCOMP_RET_LOG;
+}
+
+/* Runs CALLS random calls through OLD and FRESH. Returns how many were notified. */
+static unsigned int compare_verdicts(const struct filter_program *old,
+				     const struct filter_program *fresh)
+{
+	uint64_t state = 20260728;
+	unsigned int notified = 0;
+
+	for (int i = 0; i < CALLS; i++) {
+		struct seccomp_data data = random_call(&state);
+		uint32_t before = bpf_run(old, &data), after = bpf_run(fresh, &data);
+		uint32_t wanted =
+		    watched(&data) && allows(before) ? SECCOMP_RET_USER_NOTIF : before;
+
+		cr_assert_eq(after, wanted,
+			     "arch %#x nr %d request %#llx: before %#x, after %#x, wanted %#x",
+			     data.arch, data.nr, (unsigned long long)data.args[1], before, after,
+			     wanted);
+		notified += after == SECCOMP_RET_USER_NOTIF;
+	}
+	return notified;
+}
+
+static struct json_object *parse(const char *text)
+{
+	struct json_text json = {.bytes = (char *)text, .length = strlen(text)};
+	struct mpu_error error = {0};
+	struct json_object *object = json_parse_text(&json, "profile", &error);
+
+	cr_assert_not_null(object, "%s", error.text);
+	return object;
+}
+
+static unsigned int check_profile(const char *text)
+{
+	cleanup_json struct json_object *before = parse(text), *after = parse(text);
+	cleanup_filter struct filter_program old = {0}, fresh = {0};
+	struct mpu_error error = {0};
+
+	cr_assert_eq(profile_watch(after, &settings, &error), PROFILE_CHANGED, "%s", error.text);
+	cr_assert_str_eq(json_member_string(after, "listenerPath"), settings.socket);
+	seccomp_json_compile(before, &old);
+	seccomp_json_compile(after, &fresh);
+	return compare_verdicts(&old, &fresh);
+}
+
+static void check_file(const char *name)
+{
+	cleanup_free char *path = NULL;
+	struct json_text text = {0};
+	struct mpu_error error = {0};
+
+	cr_assert_gt(asprintf(&path, "%s/seccomp/%s", MPU_TEST_DATA, name), 0);
+	cr_assert_eq(json_read_file(path, &text, &error), 0, "%s", error.text);
+	cr_assert_gt(check_profile(text.bytes), 100, "hardly any call was notified");
+	free(text.bytes);
+}
+
+Test(profile, podman_default_keeps_every_verdict)
+{
+	check_file("podman.json");
+}
+
+#define ARCHES		    "\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],"
+#define DENY		    "{\"defaultAction\":\"SCMP_ACT_ERRNO\"," ARCHES "\"syscalls\":["
+#define ALLOW		    "{\"defaultAction\":\"SCMP_ACT_ALLOW\"," ARCHES "\"syscalls\":["
+#define IOCTL(action, args) "{\"names\":[\"ioctl\"],\"action\":\"" action "\",\"args\":[" args "]}"
+#define ARG(index, op, value)                                                                      \
+	"{\"index\":" #index ",\"value\":" #value ",\"op\":\"SCMP_CMP_" #op "\"}"
+#define MASKED(index, mask, value)                                                                 \
+	"{\"index\":" #index ",\"value\":" #mask ",\"valueTwo\":" #value                           \
+	",\"op\":\"SCMP_CMP_MASKED_EQ\"}"
+
+Test(profile, unconfined_is_watched)
+{
+	cleanup_json struct json_object *profile = profile_unconfined();
+	const char *text = json_object_to_json_string(profile);
+
+	cr_assert_gt(check_profile(text), 100);
+}
+
+Test(profile, rules_beside_ioctl_stay)
+{
+	cr_assert_gt(check_profile(DENY "{\"names\":[\"read\",\"ioctl\",\"write\"],"
+					"\"action\":\"SCMP_ACT_ALLOW\"}]}"),
+		     100);
+}
+
+Test(profile, one_request_among_allowed_ones_is_watched)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, EQ, 3223340586)) "," IOCTL(
+			 "SCMP_ACT_ALLOW", ARG(1, EQ, 21522)) "]}"),
+		     10);
+}
+
+Test(profile, comparisons_of_other_arguments_stay)
+{
+	cr_assert_gt(
+	    check_profile(DENY IOCTL("SCMP_ACT_ALLOW", ARG(0, EQ, 3) "," ARG(2, LT, 5)) "]}"), 10);
+}
+
+Test(profile, masked_requests_are_cut)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW", MASKED(1, 255, 42)) "]}"), 10);
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW", MASKED(1, 65280, 17920)) "]}"), 10);
+}
+
+Test(profile, repeated_arguments_are_alternatives)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW",
+					      ARG(1, EQ, 3223340586) "," ARG(1, EQ, 21522)) "]}"),
+		     10);
+}
+
+Test(profile, a_denied_request_stays_denied_beside_an_allowing_default)
+{
+	cr_assert_gt(
+	    check_profile(ALLOW IOCTL("SCMP_ACT_ERRNO", MASKED(1, 4294967295, 21522)) "]}"), 100);
+}
+
+Test(profile, log_is_an_allowing_action)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_LOG", "") "]}"), 100);
+	cr_assert_gt(
+	    check_profile("{\"defaultAction\":\"SCMP_ACT_LOG\"," ARCHES "\"syscalls\":[]}"), 100);
+}
+
+Test(profile, the_first_unconditional_rule_wins_as_in_libseccomp)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_TRAP", ARG(1, EQ, 21522)) "," IOCTL(
+			 "SCMP_ACT_ALLOW", "") "," IOCTL("SCMP_ACT_TRAP", "") "]}"),
+		     100);
+}
+
+Test(profile, other_actions_beside_allow_stay)
+{
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, EQ, 3223340586)) "," IOCTL(
+			 "SCMP_ACT_TRAP", ARG(1, EQ, 21522)) "]}"),
+		     10);
+}
+
+#define NARROW                                                                                     \
+	"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86_64\"],"          \
+	"\"syscalls\":["
+
+Test(profile, orderings_are_cut_exactly_on_64_bit_architectures)
+{
+	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, NE, 21522)) "]}"), 100);
+	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, GT, 21522)) "]}"), 100);
+	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, GE, 21522)) "]}"), 100);
+	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, LE, 4294967295)) "]}"),
+		     100);
+	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, LT, 3758096384)) "]}"),
+		     100);
+}
