@@ -63,22 +63,23 @@ class Simrm:
         self.directory = tempfile.mkdtemp(prefix="dev-", dir=programs.directory)
         self.log = open(f"{self.directory}.log", "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [programs.simrm, f"--driver-version={version}", *options, self.directory],
-            stdout=self.log, stderr=self.log, preexec_fn=die_with_parent)
-        try:
-            wait_until(self.mounted, f"simrm {version}")
-        except AssertionError:
+            [programs.simrm, f"--driver-version={version}", f"--data={ROOT}/tests/data",
+             "--foreground", *options, self.directory],
+            stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=die_with_parent)
+        if self.process.stdout.readline() != "ready\n":
             self.stop()
-            raise
-
-    def mounted(self):
-        if self.process.poll() is not None:
-            raise AssertionError(f"simrm ended with {self.process.returncode}: {self.output()}")
-        return os.path.exists(f"{self.directory}/nvidiactl")
+            raise AssertionError(f"simrm {version} ended: {self.output()}")
 
     def output(self):
-        self.log.flush()
         return Path(self.log.name).read_text(encoding="utf-8", errors="replace").strip()
+
+    def state(self):
+        """The truth: clients, their memory and sessions, accounting."""
+        return json.loads(Path(self.directory, "simrm-state").read_text(encoding="utf-8"))
+
+    def command(self, line):
+        """Directs it (tests/simrm/README.md)."""
+        Path(self.directory, "simrm-control").write_text(line + "\n", encoding="utf-8")
 
     def stop(self):
         """Ends it. Whatever it leaves mounted is unmounted, so that nothing stays behind."""
@@ -90,6 +91,7 @@ class Simrm:
             self.process.wait()
         if os.path.ismount(self.directory):
             subprocess.run(["umount", "--lazy", self.directory], check=False)
+        self.process.stdout.close()
         self.log.close()
 
     def __enter__(self):
