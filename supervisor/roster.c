@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PROCESSES = 8192, THREADS = 8192, BUCKETS = 2048 };
@@ -80,21 +79,6 @@ static uint32_t bucket_of(pid_t pid)
 	return (uint32_t)pid % BUCKETS;
 }
 
-static uint64_t clock_us(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-static uint64_t wall_of_ticks(uint64_t ticks)
-{
-	uint64_t boot = clock_us(CLOCK_REALTIME) - clock_us(CLOCK_BOOTTIME);
-
-	return boot + ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
-}
-
 static void unlink_process(struct roster *roster, uint32_t index)
 {
 	uint32_t *link = &roster->process_bucket[bucket_of(roster->process[index].host)];
@@ -159,7 +143,7 @@ static void note_thread(struct roster *roster, struct known_thread seen)
 
 void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 {
-	uint64_t ids[TARGET_LEVELS], ticks, now = clock_us(CLOCK_REALTIME);
+	uint64_t ids[TARGET_LEVELS], ticks, now = task_clock_us();
 	pid_t numbers[TARGET_LEVELS];
 	int levels = pidmap_namespaces(tid, ids, numbers, TARGET_LEVELS);
 	struct task_status status;
@@ -173,30 +157,75 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 							   .number = numbers[i],
 							   .host = status.tgid,
 							   .start_ticks = ticks,
-							   .first_us = wall_of_ticks(ticks),
+							   .first_us = task_ticks_to_us(ticks),
 							   .last_us = now});
 	if (with_thread)
 		note_thread(held_, (struct known_thread){
 					   .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
 }
 
-/* Clocks of the driver and ours, and the last calls of a process, which are not trapped. */
-enum { SLACK_US = 1000000 };
+/* An entry for this namespace, not for an earlier one of the same inode number. */
+static bool is_of(const struct known_process *known, uint64_t ns_id, uint64_t born_ticks)
+{
+	return known->host && known->ns_id == ns_id && known->start_ticks >= born_ticks;
+}
+
+/* The next entry of HOST in its bucket behind AT (index + 1, or the bucket's head), or NULL. */
+static const struct known_process *next_of(const struct roster *roster, uint32_t *at, pid_t host)
+{
+	while (*at) {
+		const struct known_process *known = &roster->process[*at - 1];
+
+		*at = known->next;
+		if (known->host == host)
+			return known;
+	}
+	return NULL;
+}
 
 pid_t roster_number_of(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t host,
 		       uint64_t at_us)
 {
-	locked(roster);
-	for (uint32_t at = held_->process_bucket[bucket_of(host)]; at;
-	     at = held_->process[at - 1].next) {
-		const struct known_process *known = &held_->process[at - 1];
+	const struct known_process *known;
+	uint32_t at;
 
-		if (known->host == host && known->ns_id == ns_id &&
-		    known->start_ticks >= born_ticks && at_us + SLACK_US >= known->first_us &&
-		    at_us <= known->last_us + SLACK_US)
+	locked(roster);
+	at = held_->process_bucket[bucket_of(host)];
+	while ((known = next_of(held_, &at, host)))
+		if (is_of(known, ns_id, born_ticks) &&
+		    at_us + TASK_CLOCK_SLACK_US >= known->first_us &&
+		    at_us <= known->last_us + TASK_CLOCK_SLACK_US)
 			return known->number;
-	}
 	return 0;
+}
+
+bool roster_knows(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t host)
+{
+	const struct known_process *known;
+	uint32_t at;
+
+	locked(roster);
+	at = held_->process_bucket[bucket_of(host)];
+	while ((known = next_of(held_, &at, host)))
+		if (is_of(known, ns_id, born_ticks))
+			return true;
+	return false;
+}
+
+size_t roster_hosts_of(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t number,
+		       pid_t *hosts, size_t size)
+{
+	size_t count = 0;
+
+	locked(roster);
+	for (uint32_t i = 1; i <= PROCESSES && count < size; i++) {
+		const struct known_process *known =
+			&held_->process[(held_->process_cursor - i) % PROCESSES];
+
+		if (is_of(known, ns_id, born_ticks) && known->number == number)
+			hosts[count++] = known->host;
+	}
+	return count;
 }
 
 size_t roster_processes_of_thread(struct roster *roster, pid_t tid, pid_t *processes, size_t size)

@@ -52,6 +52,14 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread);
 pid_t roster_number_of(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t host,
 		       uint64_t at_us);
 
+/* Whether any process HOST of that namespace is remembered. */
+bool roster_knows(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t host);
+
+/* The ids in the initial namespace of the remembered processes that were NUMBER in NS_ID, the latest
+ * first. Stores up to SIZE of them, returns how many. */
+size_t roster_hosts_of(struct roster *roster, uint64_t ns_id, uint64_t born_ticks, pid_t number,
+		       pid_t *hosts, size_t size);
+
 /* The live processes whose thread TID once was. Stores up to SIZE of them, returns how many. */
 size_t roster_processes_of_thread(struct roster *roster, pid_t tid, pid_t *processes, size_t size);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
 {
@@ -91,6 +92,33 @@ uint64_t task_start_ticks(pid_t tgid)
 			  &start) != 1)
 		return 0;
 	return start;
+}
+
+static uint64_t clock_us(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t task_clock_us(void)
+{
+	return clock_us(CLOCK_REALTIME);
+}
+
+uint64_t task_ticks_to_us(uint64_t ticks)
+{
+	uint64_t boot = clock_us(CLOCK_REALTIME) - clock_us(CLOCK_BOOTTIME);
+
+	return boot + ticks * 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+uint64_t task_started_us(pid_t tgid)
+{
+	uint64_t ticks = task_start_ticks(tgid);
+
+	return ticks ? task_ticks_to_us(ticks) : 0;
 }
 
 void target_release(struct target *target)

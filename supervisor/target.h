@@ -26,6 +26,14 @@ int task_status_read(pid_t tid, struct task_status *status);
  * number; 0 when it is gone. */
 uint64_t task_start_ticks(pid_t tgid);
 
+/* The same as a time: microseconds since 1970. 0 when the process is gone. Between this and the
+ * driver's times lie clock ticks and what the clock was set by meanwhile: TASK_CLOCK_SLACK_US. */
+uint64_t task_started_us(pid_t tgid);
+uint64_t task_ticks_to_us(uint64_t ticks);
+/* Now, as the driver's accounting counts it: microseconds since 1970. */
+uint64_t task_clock_us(void);
+enum { TASK_CLOCK_SLACK_US = 1000000 };
+
 /* A calling thread. Owns pid_ns. */
 struct target {
 	pid_t tid;

@@ -1,0 +1,390 @@
+/* The life of one ioctl, from top to bottom. */
+#include "supervisor/call.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/engine-private.h"
+#include "supervisor/execute.h"
+#include "supervisor/kernel/memory.h"
+#include "supervisor/kernel/notify.h"
+#include "supervisor/kernel/nsfs.h"
+#include "supervisor/kernel/pidfd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+/* The driver refuses params above this (rmapi: 1 MiB) before it reads them. */
+enum { PARAMS_MAX = 1 << 20 };
+
+/* After so many EAGAIN in a row for one container, trouble is answered with a failure. */
+enum { TROUBLE_MAX = 8 };
+
+/* ---- Fast path: on the ring's thread, for every trapped ioctl ---- */
+
+static void pass(struct listener *listener, struct journal_slot *slot, const char *decision)
+{
+	struct trace *trace = listener->engine->options.trace;
+
+	if (trace)
+		trace_control(trace, (pid_t)slot->notification.pid, slot->control.cmd, NULL,
+			      decision, 0, 0, 0);
+	if (notify_continue(listener->fd, slot->notification.id))
+		atomic_fetch_add_explicit(&listener->ring->counters.vanished, 1,
+					  memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(&listener->ring->counters.passed, 1,
+					  memory_order_relaxed);
+}
+
+/* Finds and reads the call's NVOS54_PARAMETERS. Returns 0, 1 when it is no RM control after all, or
+ * -errno of the read. */
+static int read_control(struct journal_slot *slot)
+{
+	const struct seccomp_data *data = &slot->notification.data;
+	pid_t tid = (pid_t)slot->notification.pid;
+	struct nv_ioctl_xfer xfer;
+	int result;
+
+	slot->control_address = data->args[2];
+	if (_IOC_NR(data->args[1]) == NV_ESC_IOCTL_XFER_CMD) {
+		result = memory_read(tid, data->args[2], &xfer, sizeof(xfer));
+		if (result)
+			return result;
+		if (xfer.cmd != NV_ESC_RM_CONTROL || xfer.size != sizeof(slot->control))
+			return 1;
+		slot->control_address = xfer.ptr;
+	}
+	return memory_read(tid, slot->control_address, &slot->control, sizeof(slot->control));
+}
+
+/* Memory that cannot be read at all (not a bad pointer): the target is beyond our reach. */
+static void warn_unreadable(struct listener *listener, struct journal_slot *slot, int error)
+{
+	atomic_fetch_add_explicit(&listener->ring->counters.unreadable, 1, memory_order_relaxed);
+	if (listener->warned_unreadable || error == -ESRCH)
+		return;
+	listener->warned_unreadable = true;
+	log_warning("cannot read a process's memory: its GPU calls go to the driver unchanged "
+		    "(run as root, or give CAP_SYS_PTRACE)",
+		    "container=%s pid=%u error=\"%s\"", listener->label, slot->notification.pid,
+		    strerror(-error));
+}
+
+static uint64_t coarse_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void remember(struct listener *listener, pid_t tid)
+{
+	const struct engine *engine = listener->engine;
+
+	if (listener->settings.view == MPU_VIEW_CONTAINER &&
+	    listener->settings.policy != MPU_POLICY_OFF &&
+	    roster_due(&listener->ring->recent, tid, coarse_ms()))
+		roster_note(engine->roster, tid, engine->remembers_threads);
+}
+
+bool call_received(struct listener *listener, struct journal_slot *slot)
+{
+	int result;
+
+	remember(listener, (pid_t)slot->notification.pid);
+	result = read_control(slot);
+	if (result < 0 && result != -EFAULT)
+		warn_unreadable(listener, slot, result);
+	if (result || !watch_table_has(&listener->watch, slot->control.cmd)) {
+		pass(listener, slot, result ? "pass-unread" : "pass");
+		return false;
+	}
+	slot->received_ns = engine_now_ns();
+	pool_submit(&listener->engine->pool, listener, slot);
+	return true;
+}
+
+/* ---- Handled calls: on a worker's thread ---- */
+
+uint32_t get_u32(const uint8_t *base, size_t offset)
+{
+	uint32_t value;
+
+	memcpy(&value, base + offset, sizeof(value));
+	return value;
+}
+
+uint64_t get_u64(const uint8_t *base, size_t offset)
+{
+	uint64_t value;
+
+	memcpy(&value, base + offset, sizeof(value));
+	return value;
+}
+
+void put_u32(uint8_t *base, size_t offset, uint32_t value)
+{
+	memcpy(base + offset, &value, sizeof(value));
+}
+
+void put_u64(uint8_t *base, size_t offset, uint64_t value)
+{
+	memcpy(base + offset, &value, sizeof(value));
+}
+
+static int execute(const struct call *call, struct nvos54_parameters *control)
+{
+	int result = execute_control(call->fd, &call->target, control);
+
+	return result == EXECUTE_NO_IDENTITY ? -EAGAIN : result;
+}
+
+int call_execute(const struct call *call, uint32_t cmd, void *params, uint32_t size,
+		 uint32_t *status)
+{
+	struct nvos54_parameters control = {.hClient = call->control.hClient,
+					    .hObject = call->control.hObject,
+					    .cmd = cmd,
+					    .params = (uint64_t)(uintptr_t)params,
+					    .paramsSize = size};
+	int result = execute(call, &control);
+
+	*status = control.status;
+	return result;
+}
+
+int call_execute_own(struct call *call)
+{
+	struct nvos54_parameters control = call->control;
+	int result;
+
+	if (call->params)
+		control.params = (uint64_t)(uintptr_t)call->params;
+	else if (control.params)
+		control.params = execute_bad_address();
+	result = execute(call, &control);
+	call->control.status = control.status;
+	return result;
+}
+
+/* Controls whose params are not what this release says, or cannot be read: the driver will refuse
+ * them in its own order of checks. Should it not, its answer is in an unknown shape and stays here. */
+static int refuse_by_driver(struct call *call)
+{
+	int result = call_execute_own(call);
+
+	if (result || call->control.status != NV_OK)
+		return result;
+	log_error("the driver took a call that by our tables it cannot know: answered as not "
+		  "supported",
+		  "container=%s cmd=0x%08x size=%u", call->label, call->control.cmd,
+		  call->control.paramsSize);
+	call->control.status = NV_ERR_NOT_SUPPORTED;
+	return 0;
+}
+
+static call_handler *const handlers[] = {
+	[NVABI_GET_PIDS] = handle_get_pids,
+	[NVABI_GET_PID_INFO] = handle_get_pid_info,
+	[NVABI_UTIL_SAMPLES] = handle_util_samples,
+	[NVABI_ACCT_PROC_INFO] = handle_acct_proc_info,
+	[NVABI_ACCT_PIDS] = handle_acct_pids,
+	[NVABI_SESSIONS] = handle_sessions,
+	[NVABI_RCERR_REPORT] = handle_rcerr_report,
+	[NVABI_SHARED_BIND] = handle_shared_bind,
+	[NVABI_SHARED_ADVERTISE] = handle_shared_advertise,
+};
+
+/* Where a release's headers are not public, its sizes are not known: the shape of GET_PID_INFO
+ * follows from the size, of the others the oldest known shape is taken when the size agrees. */
+static bool size_is_known(const struct call *call)
+{
+	uint32_t size = call->control.paramsSize;
+
+	if (call->layout->size)
+		return size == call->layout->size;
+	if (call->layout->call == NVABI_GET_PID_INFO)
+		return nvabi_pid_info_stride(size) != 0;
+	return size == call->layout->assumed_size;
+}
+
+/* Copies the params, once. What cannot be copied the driver cannot copy either. */
+static int copy_params(struct call *call, uint8_t **before)
+{
+	uint32_t size = call->control.paramsSize;
+	int result;
+
+	if (!call->control.params || size == 0 || size > PARAMS_MAX)
+		return 0;
+	*before = malloc(size);
+	call->params = malloc(size);
+	if (!*before || !call->params)
+		return -EAGAIN;
+	result = memory_read(call->target.tid, call->control.params, *before, size);
+	if (result) {
+		free(steal_ptr(call->params));
+		return result == -EFAULT ? 0 : result;
+	}
+	memcpy(call->params, *before, size);
+	call->before = *before;
+	return 0;
+}
+
+/* Writes the answer back: what the params lead to, the params, then the status. Each write directly
+ * behind a look whether the target still waits. A target that unmapped its memory meanwhile gets
+ * what the driver gives then. Returns the errno of the ioctl as a negative number, or 0. */
+static int write_back(const struct call *call, int listener, const struct journal_slot *slot)
+{
+	pid_t tid = call->target.tid;
+	struct nvos54_parameters control = call->control;
+	int result = 0;
+
+	if (control.status == NV_OK && call->buffer.bytes) {
+		if (!notify_id_valid(listener, slot->notification.id))
+			return -ESRCH;
+		result = memory_write(tid, call->buffer.address, call->buffer.bytes,
+				      call->buffer.size);
+	}
+	if (!result && control.status == NV_OK && call->params) {
+		if (!notify_id_valid(listener, slot->notification.id))
+			return -ESRCH;
+		result = memory_write(tid, control.params, call->params, control.paramsSize);
+	}
+	if (result)
+		control.status = NV_ERR_INVALID_ADDRESS;
+	if (!notify_id_valid(listener, slot->notification.id))
+		return -ESRCH;
+	return memory_write(tid, slot->control_address, &control, sizeof(control));
+}
+
+static void release_call(struct call *call)
+{
+	free(call->params);
+	free(call->buffer.bytes);
+	cleanup_close_fd(&call->fd);
+	target_release(&call->target);
+}
+
+/* What became of a handled call. */
+enum outcome { ANSWER, PASS, TROUBLE };
+
+/* 1. Who calls. 2. On which open file. 3. Is it the control device? 4. Is the call ours for this
+ * target? 5. The params. 6. Was all that the trapped thread's? 7. The driver, and the PIDs.
+ * 8. Back into the target's memory. ERRNUM is what ioctl() is to return, 0 or a negative errno. */
+static enum outcome run(struct engine *engine, struct listener *listener,
+			struct journal_slot *slot, struct call *call, int *errnum)
+{
+	const struct engine_options *options = &engine->options;
+	cleanup_free uint8_t *before = NULL;
+	int result;
+	bool in_init_ns;
+
+	result = target_identify((pid_t)slot->notification.pid, &call->target);
+	if (result)
+		return TROUBLE;
+	call->fd = pidfd_duplicate(call->target.tid, call->target.tgid,
+				   (int)slot->notification.data.args[0],
+				   options->use_pidfd_thread);
+	if (call->fd == -EBADF)
+		return PASS;
+	if (call->fd < 0)
+		return TROUBLE;
+	if (driver_device(call->driver, call->fd) != DRIVER_DEVICE_CONTROL)
+		return PASS;
+	in_init_ns = call->target.pid_ns_id == NSFS_INIT_PID;
+	if (!policy_handles(call->pids, &listener->settings, call->layout, in_init_ns))
+		return PASS;
+	call->view = (struct pid_view){.method = options->pid_lookup,
+				       .host = in_init_ns ||
+					       listener->settings.view == MPU_VIEW_HOST,
+				       .ns = call->target.pid_ns,
+				       .ns_id = call->target.pid_ns_id};
+	if (copy_params(call, &before))
+		return TROUBLE;
+	if (!notify_id_valid(listener->fd, slot->notification.id))
+		return TROUBLE;
+	atomic_store(&slot->phase, JOURNAL_IN_DRIVER);
+	result = call->params && size_is_known(call) ? handlers[call->layout->call](call)
+						     : refuse_by_driver(call);
+	if (result == -EAGAIN || result == -ENOMEM)
+		return TROUBLE;
+	atomic_store(&slot->phase, JOURNAL_WRITING);
+	if (!result)
+		result = write_back(call, listener->fd, slot);
+	if (result == -EPERM)
+		return TROUBLE;
+	*errnum = result;
+	return ANSWER;
+}
+
+/* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble that
+ * stays must not become a loop without end. */
+static void answer_trouble(struct engine *engine, struct listener *listener,
+			   struct journal_slot *slot)
+{
+	struct nvos54_parameters control = slot->control;
+
+	if (!notify_id_valid(listener->fd, slot->notification.id))
+		return;
+	if (atomic_fetch_add(&listener->trouble, 1) < TROUBLE_MAX) {
+		atomic_fetch_add(&engine->retried, 1);
+		notify_answer(listener->fd, slot->notification.id, 0, EAGAIN);
+		return;
+	}
+	log_error("a GPU call could not be answered and fails", "container=%s pid=%u cmd=0x%08x",
+		  listener->label, slot->notification.pid, control.cmd);
+	atomic_fetch_add(&engine->refused, 1);
+	control.status = NV_ERR_OPERATING_SYSTEM;
+	if (notify_id_valid(listener->fd, slot->notification.id))
+		memory_write((pid_t)slot->notification.pid, slot->control_address, &control,
+			     sizeof(control));
+	notify_answer(listener->fd, slot->notification.id, 0, 0);
+}
+
+static void answer(struct engine *engine, struct listener *listener, struct journal_slot *slot,
+		   const struct call *call, int errnum)
+{
+	uint64_t took = engine_now_ns() - slot->received_ns;
+	size_t index = (size_t)(call->layout - engine->options.pids.control);
+
+	/* Counted before the target goes on, so that its last call is in the sum. */
+	atomic_store(&listener->trouble, 0);
+	atomic_fetch_add(&engine->handled, 1);
+	atomic_fetch_add(&engine->call_count[index], 1);
+	atomic_fetch_add(&engine->call_ns[index], took);
+	notify_answer(listener->fd, slot->notification.id, 0, -errnum);
+	if (engine->options.trace)
+		trace_control(engine->options.trace, (pid_t)slot->notification.pid,
+			      slot->control.cmd, call->layout->name, "handle",
+			      call->control.status, -errnum, took);
+}
+
+void call_handle(struct listener *listener, struct journal_slot *slot)
+{
+	struct engine *engine = listener->engine;
+	struct call call __attribute__((cleanup(release_call))) = {
+		.pids = &engine->options.pids,
+		.driver = &engine->options.driver,
+		.roster = engine->roster,
+		.label = listener->label,
+		.target = TARGET_NONE,
+		.fd = -1,
+		.control = slot->control,
+		.layout = nvabi_pids_find(&engine->options.pids, slot->control.cmd)};
+	int errnum = 0;
+
+	switch (run(engine, listener, slot, &call, &errnum)) {
+	case ANSWER:
+		answer(engine, listener, slot, &call, errnum);
+		break;
+	case PASS:
+		pass(listener, slot, "pass");
+		break;
+	case TROUBLE:
+		answer_trouble(engine, listener, slot);
+		break;
+	}
+}

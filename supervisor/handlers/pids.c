@@ -1,0 +1,123 @@
+/* GET_PIDS and GET_PID_INFO: who uses the GPU, and how much memory. */
+#include "supervisor/handlers/fold.h"
+#include "supervisor/handlers/memory_query.h"
+#include "supervisor/handlers/unaccounted.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A list that ends at the driver's limit may have lost processes of this container; it can have come
+ * full of others'. Whoever has the device open and memory on this GPU belongs to it. */
+struct missing {
+	const struct call *call;
+	struct pid_set *found;
+};
+
+static void add_if_missing(void *context, pid_t host, pid_t number)
+{
+	struct missing *missing = context;
+
+	if (!pid_set_has(missing->found, number) &&
+	    driver_is_open_in(missing->call->driver, host) &&
+	    memory_is_used_by(missing->call, host))
+		pid_set_add(missing->found, number);
+}
+
+static void add_beyond_limit(const struct call *call, struct pid_set *found)
+{
+	log_warning("more processes use the GPU than the driver lists: the container's own are "
+		    "looked up one by one",
+		    "container=%s limit=%u", call->label, call->layout->list_capacity);
+	pidmap_each(&call->view, add_if_missing, &(struct missing){call, found});
+}
+
+/* What the driver listed, as the view shows it: threads folded, each process once. */
+static void translate_list(const struct call *call, uint32_t count, struct pid_set *found)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	pid_t stale[NV2080_CTRL_GPU_GET_PIDS_MAX_COUNT];
+	size_t stale_count = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		pid_t number = (pid_t)get_u32(call->params,
+					      layout->list_first + i * layout->list_stride);
+		pid_t processes[FOLD_MAX];
+		size_t folded = fold_number(call, number, processes);
+
+		if (!folded && stale_count < NV2080_CTRL_GPU_GET_PIDS_MAX_COUNT)
+			stale[stale_count++] = number;
+		for (size_t j = 0; j < folded; j++) {
+			pid_t seen = pidmap_to_view(&call->view, processes[j]);
+
+			if (seen)
+				pid_set_add(found, seen);
+		}
+	}
+	if (stale_count && call->pids->semantics.kind == NVABI_TID)
+		unaccounted_add(call, stale, stale_count, found);
+}
+
+int handle_get_pids(struct call *call)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	cleanup_free struct pid_set *found = calloc(1, sizeof(*found));
+	uint32_t count;
+	int result;
+
+	if (!found)
+		return -ENOMEM;
+	result = call_execute_own(call);
+	if (result || call->control.status != NV_OK)
+		return result;
+	count = get_u32(call->params, layout->list_count);
+	if (count > layout->list_capacity)
+		count = layout->list_capacity;
+	translate_list(call, count, found);
+	if (count == layout->list_capacity && !call->view.host)
+		add_beyond_limit(call, found);
+	if (found->count > layout->list_capacity)
+		found->count = layout->list_capacity;
+	/* What lies behind the list is the caller's own, as the driver leaves it. */
+	memcpy(call->params, call->before, call->control.paramsSize);
+	put_u32(call->params, layout->list_count, found->count);
+	for (uint32_t i = 0; i < found->count; i++)
+		put_u32(call->params, layout->list_first + i * layout->list_stride,
+			(uint32_t)found->pid[i]);
+	return 0;
+}
+
+/* The processes that the entries name. 0 stays 0: the driver has an answer of its own for that.
+ * What names nobody in the view must name nobody for the driver either. */
+static void translate_entries(const struct call *call, uint32_t stride,
+			      struct memory_query *queries, uint32_t count)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	pid_t numbers[NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT];
+	pid_t hosts[NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT];
+
+	for (uint32_t i = 0; i < count; i++)
+		numbers[i] = (pid_t)get_u32(call->params,
+					    layout->list_first + i * stride + layout->entry_pid);
+	pidmap_from_view(&call->view, numbers, hosts, count);
+	for (uint32_t i = 0; i < count; i++) {
+		queries[i].entry = call->params + layout->list_first + i * stride;
+		queries[i].host = hosts[i] || !numbers[i] ? hosts[i] : NOBODY;
+	}
+}
+
+int handle_get_pid_info(struct call *call)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	uint32_t stride = nvabi_pid_info_stride(call->control.paramsSize);
+	uint32_t count = get_u32(call->params, layout->list_count);
+	struct memory_query queries[NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT];
+
+	if (!count || count > NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT)
+		return call_execute_own(call);
+	translate_entries(call, stride, queries, count);
+	return memory_query(call, layout, call->control.paramsSize, stride, queries, count,
+			    &call->control.status);
+}

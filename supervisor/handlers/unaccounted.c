@@ -1,0 +1,106 @@
+#include "supervisor/handlers/unaccounted.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/handlers/memory_query.h"
+
+#include <string.h>
+
+enum { CANDIDATES_MAX = 64, CMD_GET_PIDS = 0x2080018d };
+
+/* A process that has the device open and for which no live number stands. */
+struct candidates {
+	const struct call *call;
+	const struct pid_set *accounted; /* processes of the initial namespace */
+	size_t count, shown;
+	pid_t host[CANDIDATES_MAX];
+	bool too_many;
+};
+
+/* All live processes for which the driver lists a number on this GPU, of whatever class. */
+static bool list_accounted(const struct call *call, struct pid_set *accounted)
+{
+	const struct nvabi_pid_control *layout = nvabi_pids_find(call->pids, CMD_GET_PIDS);
+	cleanup_free uint8_t *params = layout && layout->size ? calloc(1, layout->size) : NULL;
+	uint32_t status, count;
+
+	if (!params)
+		return false;
+	put_u32(params, 0, NV2080_CTRL_GPU_GET_PIDS_ID_TYPE_CLASS);
+	put_u32(params, 4, NV20_SUBDEVICE_0);
+	if (call_execute(call, CMD_GET_PIDS, params, layout->size, &status) || status != NV_OK)
+		return false;
+	count = get_u32(params, layout->list_count);
+	for (uint32_t i = 0; i < count && i < layout->list_capacity; i++) {
+		pid_t processes[FOLD_MAX];
+		size_t folded = fold_number(
+			call, (pid_t)get_u32(params, layout->list_first + i * layout->list_stride),
+			processes);
+
+		for (size_t j = 0; j < folded; j++)
+			pid_set_add(accounted, processes[j]);
+	}
+	return true;
+}
+
+static bool asks_by_process(const struct call *call)
+{
+	return call->pids->semantics.get_pid_info == NVABI_GLOBAL;
+}
+
+static void consider(void *context, pid_t host, pid_t number)
+{
+	struct candidates *candidates = context;
+	const struct call *call = candidates->call;
+
+	(void)number;
+	if (pid_set_has(candidates->accounted, host) || !driver_is_open_in(call->driver, host))
+		return;
+	/* Where memory is told by process, who has none on this GPU is none. */
+	if (asks_by_process(call) && !memory_is_used_by(call, host))
+		return;
+	if (candidates->count == CANDIDATES_MAX) {
+		candidates->too_many = true;
+		return;
+	}
+	candidates->host[candidates->count++] = host;
+	if (pidmap_to_view(&call->view, host))
+		candidates->shown++;
+}
+
+/* One candidate, as many as there are numbers, or all within one view: then no process of another
+ * container can be taken for one of this. */
+static bool is_certain(const struct candidates *candidates, size_t stale)
+{
+	if (candidates->too_many)
+		return false;
+	return candidates->count == 1 || candidates->count == stale ||
+	       (candidates->shown == candidates->count && stale > candidates->count);
+}
+
+void unaccounted_add(const struct call *call, const pid_t *stale, size_t count,
+		     struct pid_set *found)
+{
+	cleanup_free struct pid_set *accounted = calloc(1, sizeof(*accounted));
+	const struct pid_view everything = {.method = call->view.method, .host = true};
+	struct candidates candidates = {.call = call, .accounted = accounted};
+
+	if (!accounted || !list_accounted(call, accounted))
+		return;
+	pidmap_each(&everything, consider, &candidates);
+	if (!candidates.shown)
+		return;
+	if (!is_certain(&candidates, count)) {
+		log_warning("GPU processes whose first thread on the GPU has ended cannot be told "
+			    "apart and are not listed (restart them under mpu)",
+			    "container=%s candidates=%zu first_stale=%d", call->label,
+			    candidates.count, stale[0]);
+		return;
+	}
+	for (size_t i = 0; i < candidates.count; i++) {
+		pid_t seen = pidmap_to_view(&call->view, candidates.host[i]);
+
+		if (seen)
+			pid_set_add(found, seen);
+	}
+}

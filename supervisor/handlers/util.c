@@ -1,0 +1,125 @@
+/* Utilisation samples: a ring of samples, a process for each engine in each. */
+#include "supervisor/handlers/fold.h"
+
+#include "base/cleanup.h"
+#include "supervisor/execute.h"
+#include "supervisor/kernel/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { UTIL_BUFFER_MAX = 1 << 20 };
+
+static const uint32_t NO_PROCESS = 0xffffffff;
+
+/* Few processes stand in many samples. */
+struct seen_pid {
+	uint32_t number, shown;
+};
+
+struct cache {
+	struct seen_pid pid[64];
+	size_t count;
+};
+
+/* The number in the view; NO_PROCESS for what it does not show. The host sees also who has just
+ * ended. */
+static uint32_t translate(const struct call *call, struct cache *cache, uint32_t number)
+{
+	uint32_t shown;
+
+	for (size_t i = 0; i < cache->count; i++)
+		if (cache->pid[i].number == number)
+			return cache->pid[i].shown;
+	shown = (uint32_t)fold_to_view(call, (pid_t)number);
+	if (!shown)
+		shown = call->view.host ? number : NO_PROCESS;
+	if (cache->count < sizeof(cache->pid) / sizeof(cache->pid[0]))
+		cache->pid[cache->count++] = (struct seen_pid){number, shown};
+	return shown;
+}
+
+/* Kernel addresses are nobody's business. An engine that another container's process used reads as
+ * idle. */
+static void clean_engine(const struct call *call, struct cache *cache, uint8_t *sample,
+			 const struct nvabi_engine_layout *engine)
+{
+	uint32_t number = get_u32(sample, engine->proc_id);
+	uint32_t shown;
+
+	if (engine->os_pid_info != NVABI_NONE)
+		put_u64(sample, engine->os_pid_info, 0);
+	if (number == 0 || number == NO_PROCESS)
+		return;
+	shown = translate(call, cache, number);
+	put_u32(sample, engine->proc_id, shown);
+	if (shown == NO_PROCESS) {
+		put_u32(sample, engine->util, 0);
+		put_u32(sample, engine->sub_process_id, 0);
+	}
+}
+
+/* Every sample: count stays 0 on some releases and tracker is only a position. */
+static void clean_samples(const struct call *call, uint8_t *samples, size_t count)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	struct cache cache = {.count = 0};
+
+	for (size_t i = 0; i < count; i++)
+		for (uint8_t engine = 0; engine < layout->engine_count; engine++)
+			clean_engine(call, &cache, samples + i * layout->list_stride,
+				     &layout->engine[engine]);
+}
+
+/* V1 has the samples behind a pointer: ours while the driver fills them. A buffer that cannot be
+ * read, or is larger than the driver takes, is left for the driver to refuse. */
+static int take_buffer(struct call *call, uint64_t address, size_t size)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	int result;
+
+	put_u64(call->params, layout->list_pointer, execute_bad_address());
+	if (size > UTIL_BUFFER_MAX)
+		return 0;
+	call->buffer.bytes = malloc(size ? size : 1);
+	if (!call->buffer.bytes)
+		return -ENOMEM;
+	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
+	if (result) {
+		free(steal_ptr(call->buffer.bytes));
+		return result == -EFAULT ? 0 : result;
+	}
+	call->buffer.address = address;
+	call->buffer.size = size;
+	put_u64(call->params, layout->list_pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
+	return 0;
+}
+
+static int handle_behind_pointer(struct call *call)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	uint64_t address = get_u64(call->params, layout->list_pointer);
+	size_t size = get_u32(call->params, layout->buffer_size);
+	int result = address ? take_buffer(call, address, size) : 0;
+
+	if (!result)
+		result = call_execute_own(call);
+	put_u64(call->params, layout->list_pointer, address);
+	if (!result && call->control.status == NV_OK && call->buffer.bytes)
+		clean_samples(call, call->buffer.bytes, size / layout->list_stride);
+	return result;
+}
+
+int handle_util_samples(struct call *call)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	int result;
+
+	if (layout->list_pointer != NVABI_NONE)
+		return handle_behind_pointer(call);
+	result = call_execute_own(call);
+	if (!result && call->control.status == NV_OK)
+		clean_samples(call, call->params + layout->list_first, layout->list_capacity);
+	return result;
+}
