@@ -1,0 +1,199 @@
+/* The simulated resource manager, apart from any front end: devices opened, ioctls served with the
+ * caller's memory read and written by process_vm_readv/writev, clients and their objects. One lock
+ * guards the state; it is never held while a caller's memory is touched or a call is made to wait. */
+#ifndef SIMRM_DRIVER_H
+#define SIMRM_DRIVER_H
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "examples/rm.h"
+#include "tests/simrm/fault.h"
+#include "tests/simrm/release.h"
+#include "tests/simrm/task.h"
+
+enum { SIM_GPUS = 32, ENGINES = 6, CLIENT_BUCKETS = 1024, XID_REPORTS = 64 };
+
+/* The order of the engines in a utilisation sample. */
+enum engine { ENGINE_FB, ENGINE_GR, ENGINE_NVENC, ENGINE_NVDEC, ENGINE_NVJPG, ENGINE_NVOFA };
+
+enum sim_device { DEVICE_CTL, DEVICE_GPU, DEVICE_UVM };
+
+struct driver;
+struct client;
+
+/* An open file of a device: what the driver keeps as nv_file_private_t. */
+struct sim_file {
+	enum sim_device device;
+	unsigned minor;
+	unsigned refs;		/* the open file itself, and each file registered to it */
+	struct sim_file *ctl;	/* by NV_ESC_REGISTER_FD: clients belong to that file instead */
+	bool gpus_attached;
+	struct sim_file *next;
+};
+
+enum object_kind {
+	OBJECT_DEVICE,
+	OBJECT_SUBDEVICE,
+	OBJECT_MEMORY,
+	OBJECT_CHANNEL,
+	OBJECT_ENGINE, /* a channel descendant: compute, graphics, copy, ... */
+	OBJECT_MPS,
+	OBJECT_NVENC,
+	OBJECT_NVFBC,
+	OBJECT_OTHER,
+};
+
+struct object {
+	uint32_t handle, parent, class_id;
+	enum object_kind kind;
+	int gpu; /* index, -1 for none */
+	uint64_t size;
+	uint32_t session[8]; /* OBJECT_NVENC, OBJECT_NVFBC: as the lists show it, from sessionId */
+	struct object *next;
+};
+
+struct client {
+	uint32_t handle;
+	struct sim_file *file;
+	struct task task;	/* the thread that allocated it, as it was then */
+	uint32_t proc_id;	/* ProcID: the global process id */
+	struct sim_pid *os_pid; /* pOsPidInfo, NULL in releases without one */
+	uint32_t sub_process_id;
+	uint32_t util[ENGINES]; /* per cent, what the process is simulated to do */
+	bool accounted[SIM_GPUS];
+	struct object *objects;
+	struct client *previous, *next; /* in order of allocation */
+	struct client *bucket_next;
+};
+
+/* GPU accounting: a process that lives or has ended. */
+struct acct_entry {
+	uint32_t proc_id;
+	bool on_gpu; /* procType GPU, not CPU */
+	struct client *client; /* the first, where the release keeps it */
+	unsigned refs;
+	uint32_t gpu_util, fb_util;
+	uint64_t max_fb_usage, start_time, end_time;
+	struct acct_entry *next;
+};
+
+struct acct_list {
+	struct acct_entry *head;
+	unsigned count;
+};
+
+struct injected_session {
+	bool fbc;
+	uint32_t proc_id;
+	uint32_t session[12];
+	struct injected_session *next;
+};
+
+struct util_sample {
+	uint64_t timestamp; /* us; 0: empty */
+	struct {
+		uint32_t util, proc_id, sub_process_id;
+		struct sim_pid *os_pid;
+	} engine[ENGINES];
+};
+
+enum { UTIL_RING = 100 };
+
+struct gpu {
+	uint32_t gpu_id;
+	uint64_t memory;
+	bool accounting;
+	struct acct_list live, dead;
+	struct util_sample ring[UTIL_RING];
+	unsigned ring_next;
+	struct injected_session *sessions;
+};
+
+struct driver {
+	struct release release;
+	struct tasks tasks;
+	struct faults faults;
+	pthread_mutex_t lock;
+	struct gpu gpu[SIM_GPUS];
+	unsigned gpus;
+	struct sim_file *files;
+	struct client *first_client, *last_client;
+	struct client *bucket[CLIENT_BUCKETS];
+	uint32_t next_client, next_object, next_session;
+	uint32_t xid_proc_id[XID_REPORTS], xid_code[XID_REPORTS];
+	unsigned xids;
+	uint64_t memory_block_size;
+	uint64_t opens, releases;
+};
+
+/* One ioctl on its way: who makes it, and how to learn that it was interrupted. */
+struct sim_call {
+	pid_t tid;
+	bool (*interrupted)(void *context);
+	void *context;
+};
+
+int driver_init(struct driver *driver, const struct release *release, unsigned gpus,
+		struct mpu_error *error);
+void driver_destroy(struct driver *driver);
+
+/* Opens a device; NULL when memory is short. driver_close() is the file's last close: its clients
+ * are freed, unless files that are still open are registered to it. */
+struct sim_file *driver_open(struct driver *driver, enum sim_device device, unsigned minor);
+void driver_close(struct driver *driver, struct sim_file *file);
+
+/* Serves an ioctl. Returns 0 or a negative errno, as nvidia_ioctl() does. ARG is the caller's
+ * pointer. */
+int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		 uint32_t request, uint64_t arg);
+
+/* Writes /proc/driver/nvidia/version for the driver's release. */
+void driver_version_text(const struct driver *driver, bool open_module, char *text, size_t size);
+
+/* Writes the true state as one JSON object. */
+void driver_write_state(struct driver *driver, FILE *out);
+
+/* --- within the model; the lock is held except where noted --- */
+
+/* Reads or writes SIZE bytes at ADDRESS in the thread's memory, without the lock. 0 or -EFAULT. */
+int user_read(pid_t tid, uint64_t address, void *data, size_t size);
+int user_write(pid_t tid, uint64_t address, const void *data, size_t size);
+
+struct client *client_find(struct driver *driver, uint32_t handle);
+struct object *object_find(const struct client *client, uint32_t handle);
+/* The client's device on the GPU with that index, or NULL. */
+struct object *client_device(const struct client *client, int gpu);
+/* clientOSInfo: the file to which clients allocated through FILE belong. */
+struct sim_file *file_owner(struct sim_file *file);
+/* The index of the GPU with that id, or -1. */
+int gpu_of_id(const struct driver *driver, uint32_t gpu_id);
+uint64_t now_us(void);
+
+/* NV_ESC_RM_ALLOC and NV_ESC_RM_FREE: DATA is the caller's structure, copied in; they take the
+ * lock themselves. Return 0 or a negative errno. */
+int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		 void *data, uint32_t size);
+int escape_free(struct driver *driver, struct sim_file *file, void *data, uint32_t size);
+void client_free(struct driver *driver, struct client *client);
+
+/* NV_ESC_RM_CONTROL with its NVOS54_PARAMETERS copied in. Takes the lock itself. */
+int escape_control(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		   struct nvos54_parameters *api);
+
+/* GPU accounting's hooks in the life of clients and objects. */
+void acct_device_allocated(struct driver *driver, struct client *client, int gpu);
+void acct_device_freed(struct driver *driver, struct client *client, int gpu);
+void acct_channel_allocated(struct driver *driver, struct client *client, int gpu);
+void acct_memory_allocated(struct driver *driver, struct client *client, int gpu);
+void acct_clear(struct acct_list *list);
+
+/* Private ioctl by which a program says what work it simulates (README.md). */
+enum { SIMRM_ESC_WORK = 240 };
+struct simrm_work {
+	uint32_t hClient, status;
+	uint32_t util[ENGINES]; /* per cent: fb, gr, nvenc, nvdec, nvjpg, nvofa */
+};
+
+#endif

@@ -1,0 +1,255 @@
+/* The ioctls of the device files: which of them there are, and how their data travels. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "tests/simrm/driver.h"
+
+enum {
+	NV_ABSOLUTE_MAX_IOCTL_SIZE = 16384,
+	SIMRM_ESC_IDENTIFY = 241, /* simrm to itself: which open file is this? */
+};
+
+static uint32_t read_card_info(struct driver *driver, void *data, uint32_t size)
+{
+	struct nv_ioctl_card_info *info = data;
+
+	if (size / sizeof(*info) < driver->gpus)
+		return (uint32_t)-ENOMEM;
+	memset(data, 0, size);
+	for (unsigned i = 0; i < driver->gpus; i++)
+		info[i] = (struct nv_ioctl_card_info){.valid = 1,
+						      .bus = (uint8_t)(i + 1),
+						      .vendor_id = 0x10de,
+						      .device_id = 0x2330,
+						      .gpu_id = driver->gpu[i].gpu_id,
+						      .fb_size = driver->gpu[i].memory,
+						      .minor_number = i};
+	return 0;
+}
+
+static int check_version(struct driver *driver, void *data, uint32_t size)
+{
+	struct nv_ioctl_rm_api_version *api = data;
+	const char *own = driver->release.text;
+
+	if (size != sizeof(*api))
+		return -EINVAL;
+	api->reply = 1;
+	if (api->cmd != '2' && strncmp(api->versionString, own,
+				       api->cmd == '1' ? strcspn(own, ".") + 1
+						       : sizeof(api->versionString))) {
+		strcpy(api->versionString, own);
+		return -EINVAL;
+	}
+	if (api->cmd == '2')
+		strcpy(api->versionString, own);
+	return 0;
+}
+
+/* The open file behind FD in the caller's table. simrm takes a copy of the fd and asks itself by an
+ * ioctl on it, since nothing else tells which open file of the file system it is. */
+static struct sim_file *file_of_fd(struct driver *driver, const struct sim_call *call, int fd)
+{
+	struct sim_file *file = NULL;
+	cleanup_close int pidfd = -1, copy = -1;
+	struct task task;
+
+	pidfd = (int)syscall(SYS_pidfd_open, call->tid, O_EXCL); /* PIDFD_THREAD, Linux 6.9 */
+	if (pidfd < 0 && !task_look(&driver->tasks, call->tid, &task))
+		pidfd = (int)syscall(SYS_pidfd_open, task.tgid, 0);
+	if (pidfd < 0)
+		return NULL;
+	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (copy < 0 || ioctl(copy, _IO('F', SIMRM_ESC_IDENTIFY), &file))
+		return NULL;
+	return file;
+}
+
+static bool is_own_thread(pid_t tid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", tid);
+	return !access(path, F_OK);
+}
+
+/* Registers FILE to the control file behind the caller's fd: FILE's calls use its clients. */
+static int register_fd(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		       const void *data, uint32_t size)
+{
+	struct sim_file *ctl;
+	int fd, err = 0;
+
+	if (size != sizeof(fd))
+		return -EINVAL;
+	memcpy(&fd, data, sizeof(fd));
+	ctl = file_of_fd(driver, call, fd);
+	pthread_mutex_lock(&driver->lock);
+	if (!ctl || ctl == file || ctl->device != DEVICE_CTL || ctl->ctl || file->ctl) {
+		err = -EINVAL;
+	} else {
+		file->ctl = ctl;
+		ctl->refs++;
+	}
+	pthread_mutex_unlock(&driver->lock);
+	return err;
+}
+
+static int attach_gpus(struct driver *driver, struct sim_file *file, const uint32_t *ids,
+		       uint32_t size)
+{
+	int err = 0;
+
+	if (!size || size % sizeof(*ids) || file->device != DEVICE_CTL)
+		return -EINVAL;
+	pthread_mutex_lock(&driver->lock);
+	for (uint32_t i = 0; i < size / sizeof(*ids); i++)
+		if (ids[i] && gpu_of_id(driver, ids[i]) < 0)
+			err = -EINVAL;
+	if (file->gpus_attached)
+		err = -EINVAL;
+	file->gpus_attached |= !err;
+	pthread_mutex_unlock(&driver->lock);
+	return err;
+}
+
+static int sys_params(struct driver *driver, const uint64_t *block_size, uint32_t size)
+{
+	int err = 0;
+
+	if (size != sizeof(*block_size))
+		return -EINVAL;
+	pthread_mutex_lock(&driver->lock);
+	if (!driver->memory_block_size)
+		driver->memory_block_size = *block_size;
+	else if (driver->memory_block_size != *block_size)
+		err = -EBUSY;
+	pthread_mutex_unlock(&driver->lock);
+	return err;
+}
+
+static int set_work(struct driver *driver, struct sim_file *file, struct simrm_work *work,
+		    uint32_t size)
+{
+	struct client *client;
+
+	if (size != sizeof(*work))
+		return -EINVAL;
+	pthread_mutex_lock(&driver->lock);
+	client = client_find(driver, work->hClient);
+	work->status = NV_ERR_INVALID_CLIENT;
+	if (client && client->file == file_owner(file)) {
+		memcpy(client->util, work->util, sizeof(client->util));
+		work->status = NV_OK;
+	}
+	pthread_mutex_unlock(&driver->lock);
+	return 0;
+}
+
+/* One escape with its data in kernel memory, as nvidia_ioctl() and RmIoctl() have it. */
+static int escape(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		  uint32_t number, void *data, uint32_t size)
+{
+	switch (number) {
+	case NV_ESC_RM_CONTROL:
+		if (size != sizeof(struct nvos54_parameters) || file->device != DEVICE_CTL)
+			return -EINVAL;
+		return escape_control(driver, file, call, data);
+	case NV_ESC_RM_ALLOC:
+		return escape_alloc(driver, file, call, data, size);
+	case NV_ESC_RM_FREE:
+		return escape_free(driver, file, data, size);
+	case NV_ESC_CARD_INFO:
+		if (file->device != DEVICE_CTL)
+			return -EINVAL;
+		return (int)read_card_info(driver, data, size);
+	case NV_ESC_CHECK_VERSION_STR:
+		return file->device == DEVICE_CTL ? check_version(driver, data, size) : -EINVAL;
+	case NV_ESC_REGISTER_FD:
+		return register_fd(driver, file, call, data, size);
+	case NV_ESC_ATTACH_GPUS_TO_FD:
+		return attach_gpus(driver, file, data, size);
+	case NV_ESC_SYS_PARAMS:
+		return file->device == DEVICE_CTL ? sys_params(driver, data, size) : -EINVAL;
+	case SIMRM_ESC_WORK:
+		return set_work(driver, file, data, size);
+	default:
+		return -EINVAL;
+	}
+}
+
+static void count(struct driver *driver, const struct sim_call *call, uint32_t cmd, bool control)
+{
+	struct call_record record = {.cmd = cmd, .control = control};
+	struct task task;
+
+	if (faults_recording(&driver->faults) && !task_look(&driver->tasks, call->tid, &task)) {
+		record.tgid = task.tgid;
+		record.tid = task.tid;
+		record.euid = task.euid;
+		record.admin = task.admin;
+	}
+	faults_count(&driver->faults, &record);
+}
+
+/* Counts the call and does to it what simrm was told to do. Returns whether it is over, with the
+ * result in ERR; a status to fail with goes into a control's own status. */
+static bool interfere(struct driver *driver, const struct sim_call *call, uint32_t number,
+		      void *data, uint32_t size, int *err)
+{
+	struct nvos54_parameters *api = data;
+	bool control = number == NV_ESC_RM_CONTROL && size == sizeof(*api);
+	uint32_t cmd = control ? api->cmd : number;
+	struct fault_action action;
+
+	count(driver, call, cmd, control);
+	action = faults_apply(&driver->faults, cmd, call->interrupted, call->context);
+	*err = action.error;
+	if (control && action.status)
+		api->status = action.status;
+	return action.error || (control && action.status);
+}
+
+int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		 uint32_t request, uint64_t arg)
+{
+	uint32_t number = _IOC_NR(request), size = _IOC_SIZE(request);
+	cleanup_free void *data = NULL;
+	int err;
+
+	if (file->device == DEVICE_UVM)
+		return -ENOTTY;
+	if (number == SIMRM_ESC_IDENTIFY)
+		return is_own_thread(call->tid) ? user_write(call->tid, arg, &file, sizeof(file))
+						: -EINVAL;
+	if (number == NV_ESC_IOCTL_XFER_CMD) {
+		struct nv_ioctl_xfer xfer;
+
+		if (size != sizeof(xfer))
+			return -EINVAL;
+		if (user_read(call->tid, arg, &xfer, sizeof(xfer)))
+			return -EFAULT;
+		if (xfer.size > NV_ABSOLUTE_MAX_IOCTL_SIZE)
+			return -EINVAL;
+		number = xfer.cmd;
+		size = xfer.size;
+		arg = xfer.ptr;
+	}
+	data = calloc(1, size ? size : 1);
+	if (!data)
+		return -ENOMEM;
+	if (user_read(call->tid, arg, data, size))
+		return -EFAULT;
+	if (!interfere(driver, call, number, data, size, &err))
+		err = escape(driver, file, call, number, data, size);
+	if (err != -EFAULT && user_write(call->tid, arg, data, size))
+		err = -EFAULT;
+	return err;
+}

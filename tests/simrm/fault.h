@@ -1,0 +1,82 @@
+/* What simrm is told to do wrong, and what it has counted: delays, failures and blocks of chosen
+ * calls; calls served, per control and caller. */
+#ifndef SIMRM_FAULT_H
+#define SIMRM_FAULT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+enum { FAULT_RULES = 64, CALL_RECORDS = 4096 };
+
+/* Matches any call. */
+#define FAULT_ANY UINT32_MAX
+
+enum fault_kind { FAULT_DELAY, FAULT_ERRNO, FAULT_STATUS, FAULT_BLOCK };
+
+struct fault_rule {
+	bool used;
+	enum fault_kind kind;
+	uint32_t cmd;	    /* control, escape number below 256, or FAULT_ANY */
+	uint32_t value;	    /* ms, errno or NV_STATUS */
+	uint32_t remaining; /* calls; UINT32_MAX: until cleared */
+	uint32_t every_per_mille; /* 1000: each call */
+	bool interruptible; /* FAULT_BLOCK, FAULT_DELAY: a signal ends the call with EINTR */
+};
+
+/* Calls of one control by one kind of caller. */
+struct call_record {
+	uint32_t cmd;
+	bool control; /* cmd is a control, else an escape */
+	pid_t tgid, tid;
+	uid_t euid;
+	bool admin;
+	uint64_t count;
+};
+
+struct faults {
+	pthread_mutex_t lock;
+	pthread_cond_t released;
+	struct fault_rule rule[FAULT_RULES];
+	struct call_record record[CALL_RECORDS];
+	unsigned records;
+	uint64_t calls, unrecorded;
+	unsigned blocked; /* calls that wait now */
+	unsigned generation;
+	uint32_t random;
+	bool stopping;
+	bool recording; /* by caller, not only by call */
+};
+
+/* What a call must do in place of its work. */
+struct fault_action {
+	int error;	 /* negative errno, 0 for none */
+	uint32_t status; /* NV_STATUS, 0 for none */
+};
+
+void faults_init(struct faults *faults);
+void faults_destroy(struct faults *faults);
+
+/* Applies the rules for CMD: waits as told, then says what to fail with. INTERRUPTED (may be
+ * NULL) tells whether the caller has a signal. */
+struct fault_action faults_apply(struct faults *faults, uint32_t cmd,
+				 bool (*interrupted)(void *context), void *context);
+
+int faults_add(struct faults *faults, const struct fault_rule *rule);
+/* Drops the rules for CMD (FAULT_ANY: all) and lets blocked calls go on. */
+void faults_clear(struct faults *faults, uint32_t cmd);
+/* Lets all blocked calls go on for good, within 10 ms: simrm ends. May be called by a signal
+ * handler. */
+void faults_stop(struct faults *faults);
+
+/* Counts a call. CALL tells the caller only where faults_recording(): who calls costs a look at
+ * /proc. */
+void faults_count(struct faults *faults, const struct call_record *call);
+bool faults_recording(struct faults *faults);
+void faults_record(struct faults *faults, bool on);
+void faults_reset_counts(struct faults *faults);
+void faults_write_calls(struct faults *faults, FILE *out);
+
+#endif
