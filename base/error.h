@@ -13,6 +13,6 @@ struct mpu_error {
  * Returns -CODE, so that a function can end with `return mpu_fail(...)`. The first error stays:
  * one that is already set is not overwritten. */
 int mpu_fail(struct mpu_error *error, int code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -10,7 +10,7 @@ void log_set_level(enum log_level level);
 /* Writes one line with one write(2), so that lines of several threads do not mix. MESSAGE becomes
  * msg="..."; FIELDS is a printf format of further key=value pairs, or "" for none. */
 void log_line(enum log_level level, const char *message, const char *fields, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #define log_error(...)	 log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -59,8 +59,8 @@ static int add_rules(scmp_filter_ctx context)
 
 	for (uint32_t i = 0; !result && i < count; i++)
 		result = seccomp_rule_add(
-			context, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
-			SCMP_A1(SCMP_CMP_MASKED_EQ, watched[i].mask, watched[i].value));
+		    context, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, watched[i].mask, watched[i].value));
 	return result;
 }
 
@@ -93,7 +93,7 @@ int filter_build(const uint32_t *architectures, struct filter_program *program,
 		 struct mpu_error *error)
 {
 	scmp_filter_ctx context __attribute__((cleanup(release_context))) =
-		seccomp_init(SCMP_ACT_ALLOW);
+	    seccomp_init(SCMP_ACT_ALLOW);
 	int result = context ? 0 : -ENOMEM;
 
 	if (!result)
@@ -115,8 +115,8 @@ static long sys_seccomp(unsigned int operation, unsigned int flags, const void *
 	return syscall(SYS_seccomp, operation, flags, args);
 }
 
-/* The kernel looks at the flags before the program, so a NULL program tells an unknown flag (EINVAL)
- * from a known one (EFAULT). */
+/* The kernel looks at the flags before the program, so a NULL program tells an unknown flag
+ * (EINVAL) from a known one (EFAULT). */
 static bool kernel_has_flags(unsigned int flags)
 {
 	return sys_seccomp(SECCOMP_SET_MODE_FILTER, flags, NULL) < 0 && errno == EFAULT;

@@ -1,0 +1,126 @@
+/* mpu-run: a command under supervision. */
+#include "supervisor/run/run.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/engine.h"
+#include "supervisor/kernel/pidfd.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+/* Says once how a driver that is not listed is treated. */
+static void report_match(const struct nvabi_pids *pids)
+{
+	char running[NVABI_VERSION_TEXT], release[NVABI_VERSION_TEXT];
+
+	if (pids->match == NVABI_MATCH_EXACT)
+		return;
+	nvabi_version_format(&pids->running, running);
+	nvabi_version_format(&pids->release, release);
+	if (pids->match == NVABI_MATCH_NEIGHBOUR)
+		log_info("this driver release is not listed: its older neighbour stands in",
+			 "driver=%s release=%s", running, release);
+	else
+		log_warning("nothing is known of this driver's branch: an older one stands in "
+			    "(a newer mpu may know it)",
+			    "driver=%s release=%s", running, release);
+}
+
+static int find_driver(struct run_plan *plan, struct mpu_error *error)
+{
+	const struct run_options *options = &plan->options;
+	char text[NVABI_VERSION_TEXT];
+	int result = driver_find(&plan->driver, options->dev_root, options->driver_version, error);
+
+	if (result)
+		return result;
+	if (nvabi_pids_compose(&plan->driver.version, &plan->pids))
+		return mpu_fail(error, ENOENT,
+				"driver %s is older than all that mpu knows (R418 is the first)",
+				nvabi_version_format(&plan->driver.version, text));
+	report_match(&plan->pids);
+	return 0;
+}
+
+/* Who may do what: CAP_SYS_ADMIN makes PID namespaces and installs filters; without it a user
+ * namespace does the first, and no_new_privs allows the second. */
+static void find_privilege(struct run_plan *plan)
+{
+	bool admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+
+	plan->uid = geteuid();
+	plan->gid = getegid();
+	plan->user_ns = plan->options.pid_ns && !admin;
+	plan->no_new_privs = !admin;
+}
+
+static int make_plan(struct run_plan *plan, struct mpu_error *error)
+{
+	int result = engine_check_namespace(error);
+
+	if (result)
+		return result;
+	plan->filter_flags = filter_probe_flags(error);
+	if (!plan->filter_flags)
+		return -ENOSYS;
+	if (!plan->options.socket)
+		result = find_driver(plan, error);
+	if (!result)
+		result = filter_build(filter_native_architectures(), &plan->filter, error);
+	find_privilege(plan);
+	return result;
+}
+
+/* The command shall find signals as we did. Those that we forward wait for us from now on. */
+static void take_signals(struct run_plan *plan)
+{
+	sigset_t ours;
+
+	for (int number = 1; number < NSIG; number++)
+		sigaction(number, NULL, &plan->inherited[number]);
+	run_forwarded_signals(&ours);
+	sigaddset(&ours, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &ours, &plan->signals);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+}
+
+static int fail(const char *text)
+{
+	fprintf(stderr, "mpu-run: %s\n", text);
+	return RUN_EXIT_OWN;
+}
+
+int main(int argc, char **argv)
+{
+	static struct run_plan plan;
+	struct mpu_error error = {0};
+	pid_t front = getpid(), back;
+	int front_pidfd, status[2];
+	int result = run_options_parse(argc, argv, &plan.options);
+
+	if (result >= 0)
+		return result;
+	if (make_plan(&plan, &error))
+		return fail(error.text);
+	take_signals(&plan);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	front_pidfd = pidfd_of_process(front);
+	if (front_pidfd < 0 || pipe2(status, O_CLOEXEC))
+		return fail("cannot start: no file descriptors left, or a kernel without pidfds "
+			    "(Linux 5.6 has them)");
+	back = fork();
+	if (back < 0)
+		return fail("cannot start a process: fork failed (limits on processes?)");
+	if (back == 0) {
+		close(status[0]);
+		return run_back(&plan, front, front_pidfd, status[1]);
+	}
+	close(status[1]);
+	close(front_pidfd);
+	return run_front(back, status[0]);
+}
