@@ -1,7 +1,7 @@
 #include "runtime-hook/profile.h"
 
+#include "base/json.h"
 #include "filter/filter.h"
-#include "runtime-hook/json.h"
 #include "runtime-hook/rules.h"
 
 #include <errno.h>

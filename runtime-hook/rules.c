@@ -1,6 +1,6 @@
 #include "runtime-hook/rules.h"
 
-#include "runtime-hook/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <stdlib.h>

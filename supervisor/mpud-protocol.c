@@ -37,8 +37,9 @@ int mpud_default_socket(char *out, size_t size, struct mpu_error *error)
 	else
 		length = snprintf(out, size, "/run/user/%ld/mpu/mpud.sock", uid);
 	if (length < 0 || (size_t)length >= size)
-		return mpu_fail(error, ENAMETOOLONG, "the path of mpud's socket is too long: set "
-						     "another by --socket=PATH");
+		return mpu_fail(error, ENAMETOOLONG,
+				"the path of mpud's socket is too long: set "
+				"another by --socket=PATH");
 	return 0;
 }
 
@@ -181,8 +182,8 @@ static int read_pid(struct json_object *object, const char *what, pid_t *pid,
 	if (!member)
 		return mpu_fail(error, EINVAL, "the %s has no pid", what);
 	if (value <= 0 || value > INT_MAX)
-		return mpu_fail(error, EINVAL, "the %s has the pid %lld, which no process has", what,
-				(long long)value);
+		return mpu_fail(error, EINVAL, "the %s has the pid %lld, which no process has",
+				what, (long long)value);
 	*pid = (pid_t)value;
 	return 0;
 }
@@ -199,7 +200,10 @@ int mpud_read_state(struct json_object *state, struct mpud_container *container,
 		return result;
 	if (!inner)
 		return mpu_fail(error, EINVAL, "the message has no state of a container");
-	result = read_pid(inner, "container's state", &container->pid, error);
+	/* The specification wants it from the status "created" on only. */
+	container->pid = container->process;
+	if (json_object_object_get_ex(inner, "pid", NULL))
+		result = read_pid(inner, "container's state", &container->pid, error);
 	if (result)
 		return result;
 	container->id = json_member_string(inner, "id");

@@ -17,12 +17,12 @@
 
 /* The socket of mpud: root's /run/mpu/mpud.sock, or an ordinary user's
  * $XDG_RUNTIME_DIR/mpu/mpud.sock, told by the user's id outside of the present user namespace, as
- * rootless engines run their hooks as root of their own. Writes to OUT, of SIZE bytes. Returns 0, or
- * -errno with ERROR filled. */
+ * rootless engines run their hooks as root of their own. Writes to OUT, of SIZE bytes. Returns 0,
+ * or -errno with ERROR filled. */
 int mpud_default_socket(char *out, size_t size, struct mpu_error *error);
 
-/* Connects to the mpud that listens at PATH. Returns the socket, owned by the caller, or -errno with
- * ERROR filled: what to start, when nobody listens. */
+/* Connects to the mpud that listens at PATH. Returns the socket, owned by the caller, or -errno
+ * with ERROR filled: what to start, when nobody listens. */
 int mpud_connect(const char *path, struct mpu_error *error);
 
 /* What a container's process is, as its runtime says it. Strings are borrowed, NULL or empty where
@@ -31,13 +31,13 @@ struct mpud_container {
 	const char *id;
 	const char *bundle;
 	const char *metadata;
-	pid_t pid;			 /* of the container's init */
-	pid_t process;			 /* that the listener is of; the init's, or an exec'd one's */
+	pid_t pid;     /* of the container's init */
+	pid_t process; /* that the listener is of; the init's, or an exec'd one's */
 	struct json_object *annotations; /* an object, or NULL */
 };
 
-/* Sends LISTENER, which stays the caller's, over CONNECTION, and waits for the answer. Returns 0, or
- * -errno with ERROR filled: -ECONNREFUSED with mpud's own words when it did not take it. */
+/* Sends LISTENER, which stays the caller's, over CONNECTION, and waits for the answer. Returns 0,
+ * or -errno with ERROR filled: -ECONNREFUSED with mpud's own words when it did not take it. */
 int mpud_send_listener(int connection, int listener, const struct mpud_container *container,
 		       struct mpu_error *error);
 

@@ -1,7 +1,7 @@
 #include "tests/unit/runtime-hook/seccomp_json.h"
 
 #include "base/cleanup.h"
-#include "runtime-hook/json.h"
+#include "base/json.h"
 
 #include <criterion/criterion.h>
 #include <ctype.h>

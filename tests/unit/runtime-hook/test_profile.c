@@ -1,7 +1,7 @@
 /* The changed filter gives the old verdict for every call, except NOTIFY where RM control was
  * allowed. */
 #include "base/cleanup.h"
-#include "runtime-hook/json.h"
+#include "base/json.h"
 #include "runtime-hook/profile.h"
 #include "tests/unit/runtime-hook/seccomp_json.h"
 

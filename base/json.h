@@ -1,7 +1,7 @@
 /* JSON text in and out, by json-c. It keeps 64-bit unsigned integers (a rlimit of 2^64 - 1 is
  * common in config.json) and writes a real number with the very digits that it was read with. */
-#ifndef RUNTIME_HOOK_JSON_H
-#define RUNTIME_HOOK_JSON_H
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
 
 #include "base/error.h"
 

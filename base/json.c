@@ -1,4 +1,4 @@
-#include "runtime-hook/json.h"
+#include "base/json.h"
 
 #include "base/cleanup.h"
 

@@ -1,0 +1,197 @@
+/* mpu-hook: hooks and profiles for OCI engines. */
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "runtime-hook/config.h"
+#include "runtime-hook/install.h"
+#include "runtime-hook/options.h"
+#include "runtime-hook/prestart.h"
+#include "runtime-hook/profile.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: mpu-hook [OPTION...] COMMAND\n"
+    "\n"
+    "  precreate         config.json on standard input, the changed one on standard output\n"
+    "  prestart          container state on standard input; puts the filter into its process\n"
+    "  createRuntime     the same\n"
+    "  profile [FILE]    a seccomp profile made from FILE, or from none, to standard output\n"
+    "  install TARGET    puts the files for an engine in place: --podman --docker --kubernetes\n"
+    "                    --cdi --lxc\n"
+    "  uninstall TARGET  takes them away again\n"
+    "\n"
+    "A container opts in by the annotation mpu.enable=1; mpu.view, mpu.policy and mpu.on-missing\n"
+    "say more.\n"
+    "\n"
+    "  --socket=PATH          mpud's socket (/run/mpu/mpud.sock; $XDG_RUNTIME_DIR/mpu/mpud.sock)\n"
+    "  --always               every container is in that does not say mpu.enable=0\n"
+    "  --on-missing=WORD      without mpud: fail (default) or ignore\n"
+    "  --runtime=PROGRAM      the OCI runtime, asked which seccomp flags it takes\n"
+    "  --view=WORD, --policy=WORD\n"
+    "                         profile: what its containers get, where annotations do not reach "
+    "mpud\n"
+    "  --root=DIR             install, uninstall: below DIR instead of /\n"
+    "  --help, --version\n";
+
+static int run_precreate(const struct hook_settings *settings, struct mpu_error *error)
+{
+	struct json_text text = {0};
+	cleanup_free char *bytes = NULL;
+	cleanup_json struct json_object *config = NULL;
+	int result = json_read_text(STDIN_FILENO, "the config on standard input", &text, error);
+
+	if (result)
+		return result;
+	bytes = text.bytes;
+	config = json_parse_text(&text, "the config on standard input", error);
+	if (!config)
+		return -error->code;
+	result = config_watch(config, settings, error);
+	if (result < 0)
+		return result;
+	if (result == CONFIG_UNCHANGED)
+		return json_write_bytes(STDOUT_FILENO, text.bytes, text.length, error);
+	return json_write(STDOUT_FILENO, config, error);
+}
+
+static int run_prestart(const struct hook_settings *settings, struct mpu_error *error)
+{
+	struct json_text text = {0};
+	cleanup_json struct json_object *state = NULL;
+	int result = json_read_text(STDIN_FILENO, "the state on standard input", &text, error);
+
+	if (result)
+		return result;
+	state = json_parse_text(&text, "the state on standard input", error);
+	free(text.bytes);
+	return state ? prestart_watch(state, settings, error) : -error->code;
+}
+
+static struct json_object *read_profile(const char *path, struct mpu_error *error)
+{
+	struct json_text text = {0};
+	struct json_object *profile;
+
+	if (!path || strcmp(path, "none") == 0)
+		return profile_unconfined();
+	if (json_read_file(path, &text, error))
+		return NULL;
+	profile = json_parse_text(&text, path, error);
+	free(text.bytes);
+	return profile;
+}
+
+static int run_profile(const struct hook_settings *settings, const char *path,
+		       struct mpu_error *error)
+{
+	const struct profile_settings profile_settings = {.socket = settings->socket,
+							  .metadata = settings->metadata};
+	cleanup_json struct json_object *profile = read_profile(path, error);
+	int outcome = profile ? profile_watch(profile, &profile_settings, error) : -error->code;
+
+	if (outcome == PROFILE_DENIES)
+		return mpu_fail(error, ENOTSUP,
+				"this profile denies the NVIDIA driver's RM "
+				"control: mpu has nothing to do");
+	return outcome < 0 ? outcome : json_write(STDOUT_FILENO, profile, error);
+}
+
+struct arguments {
+	struct options options;
+	struct install_request install;
+	const char *command, *operand;
+};
+
+static int parse_option(struct arguments *arguments, const char *name, const char *value,
+			struct mpu_error *error)
+{
+	int result = options_set(&arguments->options, name, value, error);
+
+	if (result != -ENOENT)
+		return result;
+	if (strcmp(name, "root") == 0) {
+		arguments->install.root = value;
+		return 0;
+	}
+	return install_add_target(&arguments->install, name);
+}
+
+/* Returns 0, or -errno with ERROR filled, or 1 when all is said. */
+static int parse_arguments(int argc, char **argv, struct arguments *arguments,
+			   struct mpu_error *error)
+{
+	static const struct option known[] = {{"socket", required_argument, NULL, 0},
+					      {"always", no_argument, NULL, 0},
+					      {"on-missing", required_argument, NULL, 0},
+					      {"runtime", required_argument, NULL, 0},
+					      {"view", required_argument, NULL, 0},
+					      {"policy", required_argument, NULL, 0},
+					      {"root", required_argument, NULL, 0},
+					      {"podman", no_argument, NULL, 0},
+					      {"docker", no_argument, NULL, 0},
+					      {"kubernetes", no_argument, NULL, 0},
+					      {"cdi", no_argument, NULL, 0},
+					      {"lxc", no_argument, NULL, 0},
+					      {"help", no_argument, NULL, 'h'},
+					      {"version", no_argument, NULL, 'V'},
+					      {0}};
+	int index, got;
+
+	while ((got = getopt_long(argc, argv, "h", known, &index)) != -1) {
+		int result = 0;
+
+		if (got == 'h')
+			return fputs(usage, stdout) < 0 ? -EIO : 1;
+		if (got == 'V')
+			return puts("mpu-hook " MPU_VERSION) < 0 ? -EIO : 1;
+		if (got == '?')
+			return mpu_fail(error, EINVAL, "see mpu-hook --help");
+		result = parse_option(arguments, known[index].name, optarg, error);
+		if (result)
+			return result;
+	}
+	arguments->command = optind < argc ? argv[optind++] : NULL;
+	arguments->operand = optind < argc ? argv[optind++] : NULL;
+	if (!arguments->command || optind < argc)
+		return mpu_fail(error, EINVAL, "give one command: see mpu-hook --help");
+	return options_complete(&arguments->options, error);
+}
+
+static int run(struct arguments *arguments, struct mpu_error *error)
+{
+	const struct hook_settings *settings = &arguments->options.settings;
+	const char *command = arguments->command;
+
+	if (arguments->operand && strcmp(command, "profile") != 0)
+		return mpu_fail(error, EINVAL, "%s takes no operand %s", command,
+				arguments->operand);
+	if (strcmp(command, "precreate") == 0)
+		return run_precreate(settings, error);
+	if (strcmp(command, "prestart") == 0 || strcmp(command, "createRuntime") == 0)
+		return run_prestart(settings, error);
+	if (strcmp(command, "profile") == 0)
+		return run_profile(settings, arguments->operand, error);
+	if (strcmp(command, "install") == 0)
+		return install_run(&arguments->install, settings, error);
+	if (strcmp(command, "uninstall") == 0)
+		return uninstall_run(&arguments->install, error);
+	return mpu_fail(error, EINVAL, "there is no command %s: see mpu-hook --help", command);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = {0};
+	struct mpu_error error = {0};
+	int result;
+
+	log_set_level(LOG_LEVEL_INFO);
+	result = parse_arguments(argc, argv, &arguments, &error);
+	if (!result)
+		result = run(&arguments, &error);
+	if (result < 0)
+		log_error(error.text, "command=%s", arguments.command ? arguments.command : "");
+	return result < 0 ? 1 : 0;
+}

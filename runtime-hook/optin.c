@@ -1,0 +1,52 @@
+#include "runtime-hook/optin.h"
+
+#include "base/json.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The words of an annotation; those of each meaning stand together. */
+struct words {
+	const char *annotation;
+	const char *word[7];
+	int positive; /* how many from the start mean yes */
+};
+
+static const struct words enable = {"mpu.enable", {"1", "true", "yes", "0", "false", "no"}, 3};
+static const struct words on_missing = {"mpu.on-missing", {"ignore", "fail"}, 1};
+static const struct words view = {"mpu.view", {"container", "host"}, 0};
+static const struct words policy = {"mpu.policy", {"auto", "always", "off"}, 0};
+
+/* Sets VALUE to whether the annotation has one of the positive words; leaves it where there is no
+ * such annotation. */
+static int read_words(struct json_object *annotations, const struct words *words, bool *value,
+		      struct mpu_error *error)
+{
+	struct json_object *member;
+	const char *text;
+
+	if (!annotations || !json_object_object_get_ex(annotations, words->annotation, &member))
+		return 0;
+	text = json_object_is_type(member, json_type_string) ? json_object_get_string(member) : "";
+	for (int i = 0; words->word[i]; i++)
+		if (strcmp(text, words->word[i]) == 0) {
+			*value = i < words->positive;
+			return 0;
+		}
+	return mpu_fail(error, EINVAL, "annotation %s=%.64s: its values are %s, %s%s%s",
+			words->annotation, text, words->word[0], words->word[1],
+			words->word[2] ? ", " : "", words->word[2] ? words->word[2] : "");
+}
+
+int optin_read(struct json_object *annotations, struct optin *optin, struct mpu_error *error)
+{
+	bool ignored;
+	int result = read_words(annotations, &enable, &optin->enabled, error);
+
+	if (result || !optin->enabled)
+		return result;
+	result = read_words(annotations, &on_missing, &optin->ignore_missing, error);
+	if (!result)
+		result = read_words(annotations, &view, &ignored, error);
+	return result ? result : read_words(annotations, &policy, &ignored, error);
+}
