@@ -5,7 +5,7 @@ Reads one JSON request a line from standard input and answers each with one line
   {"run": [...]}    runs a program to its end -> {"status": 0, "out": "...", "err": "..."}
   {"spawn": [...]}  starts one and waits for its first line -> {"pid": 7, "line": "..."}, where pid is
                     the number in this namespace
-  {"end": 7}        sends SIGTERM to a spawned program and waits -> {"status": -15}
+  {"end": 7}        kills a spawned program and waits -> {"status": -9}
   {"pid": true}     -> {"pid": 2}
 
 Ends with its standard input, and ends what it spawned.
@@ -31,7 +31,7 @@ def spawn(argv):
 
 def end(pid):
     process = spawned.pop(pid)
-    process.terminate()
+    process.kill()
     process.stdout.close()
     return {"status": process.wait(timeout=30)}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import results
 from results import expect, expect_equal
-from world import Programs, Simrm, wait_until
+from world import PYTHON, Programs, Simrm, wait_until
 
 RELEASE = "580.95.05"
 UNPRIVILEGED = 1000
@@ -71,7 +71,7 @@ def test_exit_status_is_the_commands():
 def test_exit_status_of_a_command_that_a_signal_ended():
     def check(options):
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV):
-            done = mpu_run("python3", "-c", f"import os; os.kill(os.getpid(), {int(number)}); "
+            done = mpu_run(PYTHON, "-c", f"import os; os.kill(os.getpid(), {int(number)}); "
                            "import time; time.sleep(5)", options=options)
             expect_equal(done.returncode, 128 + number, f"the command got {number.name}")
     both_ways(check)
@@ -190,7 +190,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_without_seccomp_listener_it_says_so():
-    done = subprocess.run([sys.executable, "-c", WITHOUT_SECCOMP, programs.mpu_run,
+    done = subprocess.run([PYTHON, "-c", WITHOUT_SECCOMP, programs.mpu_run,
                            f"--dev-root={simrm.directory}", "--", "true"],
                           capture_output=True, text=True, timeout=20)
     expect_own_error(done, 125, "seccomp")
@@ -281,7 +281,7 @@ def test_signals_are_forwarded():
               % len(forwarded))
 
     def check(options):
-        process = start("python3", "-c", script, options=options)
+        process = start(PYTHON, "-c", script, options=options)
         try:
             expect_equal(process.stdout.readline(), "ready\n", "first line")
             for number in forwarded:
@@ -369,7 +369,7 @@ def test_control_c_reaches_the_command_once():
               "print('hits', len(hits))\n")
 
     def check(options):
-        output, status = on_terminal(options, ["python3", "-c", script], b"\x03")
+        output, status = on_terminal(options, [PYTHON, "-c", script], b"\x03")
         expect("hits 1\n" in output and status == 0, f"output {output!r}, exit status {status}")
     both_ways(check)
 
@@ -417,7 +417,7 @@ print("ready", flush=True)
 
 
 def tree(options, ending, mark):
-    process = start(sys.executable, "-c", TREE % ending, options=options,
+    process = start(PYTHON, "-c", TREE % ending, options=options,
                     env={**os.environ, "MPU_TEST_MARK": mark})
     expect_equal(process.stdout.readline(), "ready\n", "first line of the tree")
     time.sleep(0.1)

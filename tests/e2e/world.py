@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# The system's own, which any user may run.
+PYTHON = "/usr/bin/python3"
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -108,7 +109,7 @@ class Agent:
         self.prefix = list(prefix)
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [*self.prefix, sys.executable, programs.agent], stdin=subprocess.PIPE,
+            [*self.prefix, PYTHON, programs.agent], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self.errors, text=True,
             **({"user": user, "group": user, "extra_groups": []} if user else {}))
 
@@ -143,7 +144,8 @@ class Agent:
 
     def close(self):
         """Ends the agent; returns the exit status of what ran it."""
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             status = self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
