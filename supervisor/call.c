@@ -30,12 +30,8 @@ static void pass(struct listener *listener, struct journal_slot *slot, const cha
 	if (trace)
 		trace_control(trace, (pid_t)slot->notification.pid, slot->control.cmd, NULL,
 			      decision, 0, 0, 0);
-	if (notify_continue(listener->fd, slot->notification.id))
-		atomic_fetch_add_explicit(&listener->ring->counters.vanished, 1,
-					  memory_order_relaxed);
-	else
-		atomic_fetch_add_explicit(&listener->ring->counters.passed, 1,
-					  memory_order_relaxed);
+	atomic_fetch_add_explicit(&listener->ring->counters.passed, 1, memory_order_relaxed);
+	notify_continue(listener->fd, slot->notification.id);
 }
 
 /* Finds and reads the call's NVOS54_PARAMETERS. Returns 0, 1 when it is no RM control after all, or
