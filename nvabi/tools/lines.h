@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TABLE_WORDS = 48 };
+enum { TABLE_WORDS = 4096 };
 
 /* One line of a table that has words. Valid only during the call that gets it. */
 struct table_line {
