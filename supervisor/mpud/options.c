@@ -1,0 +1,134 @@
+#include "supervisor/mpud/mpud.h"
+
+#include "base/log.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "Usage: mpud [OPTIONS]\n"
+    "\n"
+    "Takes the seccomp listeners of containers and answers their GPU calls, so that\n"
+    "they see their own GPU processes. Runs in the foreground.\n"
+    "\n"
+    "  --socket=PATH           listen there (/run/mpu/mpud.sock; an ordinary user's\n"
+    "                          $XDG_RUNTIME_DIR/mpu/mpud.sock)\n"
+    "  --socket-group=GROUP    its members may hand listeners over too\n"
+    "  --view=container|host   whose PIDs a container sees that does not say (container)\n"
+    "  --policy=auto|always|off\n"
+    "                          correct what this driver gets wrong, every call that\n"
+    "                          carries PIDs, or nothing (auto)\n"
+    "  --shared-pids=allow|deny\n"
+    "                          deny memory in which the driver writes host PIDs (allow)\n"
+    "  --driver-version=V      take this version, do not ask the driver\n"
+    "  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
+    "  --rings=N               threads that receive calls (1)\n"
+    "  --log=error|warning|info|debug\n"
+    "                          the least that is worth a line (info)\n"
+    "  --help, --version\n";
+
+enum option_id {
+	OPTION_SOCKET = 256,
+	OPTION_SOCKET_GROUP,
+	OPTION_VIEW,
+	OPTION_POLICY,
+	OPTION_SHARED_PIDS,
+	OPTION_DRIVER_VERSION,
+	OPTION_DEV_ROOT,
+	OPTION_RINGS,
+	OPTION_LOG,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+    {"view", required_argument, NULL, OPTION_VIEW},
+    {"policy", required_argument, NULL, OPTION_POLICY},
+    {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
+    {"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
+    {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
+    {"rings", required_argument, NULL, OPTION_RINGS},
+    {"log", required_argument, NULL, OPTION_LOG},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {0},
+};
+
+static bool parse_rings(const char *word, unsigned int *rings)
+{
+	char *end;
+	unsigned long value = strtoul(word, &end, 10);
+
+	*rings = (unsigned int)value;
+	return word[0] >= '1' && word[0] <= '9' && !*end && value <= 64;
+}
+
+static bool parse_level(const char *word)
+{
+	static const char *const words[] = {"error", "warning", "info", "debug"};
+
+	for (int level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++)
+		if (strcmp(word, words[level]) == 0) {
+			log_set_level((enum log_level)level);
+			return true;
+		}
+	return false;
+}
+
+static bool set_option(int id, const char *value, struct mpud_options *options)
+{
+	switch (id) {
+	case OPTION_SOCKET:
+		options->socket = value;
+		return value[0] == '/';
+	case OPTION_SOCKET_GROUP:
+		options->socket_group = value;
+		return value[0];
+	case OPTION_VIEW:
+		return mpu_view_parse(value, &options->settings.view);
+	case OPTION_POLICY:
+		return mpu_policy_parse(value, &options->settings.policy);
+	case OPTION_SHARED_PIDS:
+		return mpu_shared_pids_parse(value, &options->settings.deny_shared_pids);
+	case OPTION_DRIVER_VERSION:
+		options->driver_version = value;
+		return value[0];
+	case OPTION_DEV_ROOT:
+		options->dev_root = value;
+		return value[0];
+	case OPTION_RINGS:
+		return parse_rings(value, &options->rings);
+	case OPTION_LOG:
+		return parse_level(value);
+	}
+	return false;
+}
+
+int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
+{
+	int id, index;
+
+	*options = (struct mpud_options){.rings = 1};
+	log_set_level(LOG_LEVEL_INFO);
+	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+		if (id == OPTION_HELP)
+			return fputs(usage, stdout) < 0;
+		if (id == OPTION_VERSION)
+			return puts("mpud " MPU_VERSION) < 0;
+		if (id == '?')
+			return 1;
+		if (!set_option(id, optarg, options)) {
+			fprintf(stderr, "mpud: --%s does not take %s: see mpud --help\n",
+				long_options[index].name, optarg);
+			return 1;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	fprintf(stderr, "mpud: takes no argument %s: see mpud --help\n", argv[optind]);
+	return 1;
+}

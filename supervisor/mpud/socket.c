@@ -1,0 +1,175 @@
+#include "supervisor/mpud/mpud.h"
+
+#include "base/cleanup.h"
+#include "supervisor/mpud-protocol.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum { FIRST_INHERITED_FD = 3, BACKLOG = 256 };
+
+/* Whether systemd has opened the socket for this process (sd_listen_fds(3)). */
+static bool is_activated(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+
+	return pid && count && atoi(pid) == getpid() && atoi(count) >= 1;
+}
+
+static int take_inherited(struct mpud_socket *own, struct mpu_error *error)
+{
+	int listens = 0;
+	socklen_t size = sizeof(listens);
+
+	own->fd = FIRST_INHERITED_FD;
+	own->inherited = true;
+	if (getsockopt(own->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
+		return mpu_fail(error, EINVAL,
+				"descriptor %d, which LISTEN_FDS tells of, is no "
+				"listening socket",
+				own->fd);
+	fcntl(own->fd, F_SETFD, FD_CLOEXEC);
+	fcntl(own->fd, F_SETFL, O_NONBLOCK);
+	return 0;
+}
+
+static int find_group(const char *name, gid_t *gid, struct mpu_error *error)
+{
+	const struct group *group;
+
+	errno = 0;
+	group = getgrnam(name);
+	if (!group)
+		return mpu_fail(error, errno ? errno : ENOENT, "there is no group %s: %s", name,
+				errno ? strerror(errno) : "see getent group");
+	*gid = group->gr_gid;
+	return 0;
+}
+
+static int make_folder(const char *path, struct mpu_error *error)
+{
+	cleanup_free char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+
+	if (!slash || slash == folder)
+		return 0;
+	*slash = '\0';
+	if (mkdir(folder, geteuid() == 0 ? 0755 : 0700) && errno != EEXIST)
+		return mpu_fail(error, errno, "cannot make the folder %s for the socket: %s",
+				folder, strerror(errno));
+	return 0;
+}
+
+/* A socket file on which nobody listens is what a killed mpud leaves. */
+static int clear_path(const char *path, struct mpu_error *error)
+{
+	cleanup_close int other = mpud_connect(path, NULL);
+	struct stat st;
+
+	if (other >= 0)
+		return mpu_fail(error, EADDRINUSE, "another mpud listens at %s", path);
+	if (lstat(path, &st))
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return mpu_fail(error, EEXIST, "%s is there already and is no socket", path);
+	if (unlink(path))
+		return mpu_fail(error, errno, "cannot replace %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int bind_socket(struct mpud_socket *own, struct mpu_error *error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t before;
+	int failed;
+
+	strcpy(address.sun_path, own->path);
+	own->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (own->fd < 0)
+		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
+	/* Nobody shall be able to connect before the owner and the mode are right. */
+	before = umask(0177);
+	failed = bind(own->fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
+	umask(before);
+	if (failed)
+		return mpu_fail(error, failed, "cannot make the socket %s: %s", own->path,
+				strerror(failed));
+	if (own->has_group && (chown(own->path, (uid_t)-1, own->group) || chmod(own->path, 0660)))
+		return mpu_fail(error, errno, "cannot give %s to its group: %s", own->path,
+				strerror(errno));
+	if (listen(own->fd, BACKLOG))
+		return mpu_fail(error, errno, "cannot listen at %s: %s", own->path,
+				strerror(errno));
+	return 0;
+}
+
+int mpud_socket_open(const struct mpud_options *options, struct mpud_socket *own,
+		     struct mpu_error *error)
+{
+	int result = 0;
+
+	*own = (struct mpud_socket){.fd = -1, .has_group = options->socket_group != NULL};
+	if (options->socket_group)
+		result = find_group(options->socket_group, &own->group, error);
+	if (result)
+		return result;
+	if (is_activated())
+		return take_inherited(own, error);
+	if (options->socket && strlen(options->socket) >= sizeof(own->path))
+		return mpu_fail(error, ENAMETOOLONG,
+				"the socket path %s is too long: a UNIX socket's path has at most "
+				"%zu bytes",
+				options->socket, sizeof(own->path) - 1);
+	if (options->socket)
+		strcpy(own->path, options->socket);
+	else
+		result = mpud_default_socket(own->path, sizeof(own->path), error);
+	if (!result)
+		result = make_folder(own->path, error);
+	if (!result)
+		result = clear_path(own->path, error);
+	return result ? result : bind_socket(own, error);
+}
+
+void mpud_socket_close(struct mpud_socket *own)
+{
+	if (!own->inherited && own->fd >= 0)
+		unlink(own->path);
+	if (own->fd >= 0)
+		close(own->fd);
+	own->fd = -1;
+}
+
+static bool is_member(int connection, gid_t group)
+{
+	gid_t groups[1024];
+	socklen_t size = sizeof(groups);
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+		return false;
+	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+int mpud_socket_check_peer(const struct mpud_socket *own, int connection, struct mpu_error *error)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		return mpu_fail(error, errno, "cannot tell who connected: %s", strerror(errno));
+	if (peer.uid == 0 || peer.uid == geteuid())
+		return 0;
+	if (own->has_group && (peer.gid == own->group || is_member(connection, own->group)))
+		return 0;
+	return mpu_fail(error, EPERM, "user %u may not hand listeners over", peer.uid);
+}

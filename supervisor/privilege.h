@@ -1,0 +1,9 @@
+/* What a supervisor needs of root's privilege. */
+#ifndef SUPERVISOR_PRIVILEGE_H
+#define SUPERVISOR_PRIVILEGE_H
+
+/* Gives up every capability of this process but those that supervision takes, and the gain of new
+ * ones by execve(2). To be called before threads are started. */
+void privilege_drop(void);
+
+#endif
