@@ -182,7 +182,7 @@ unsigned char *guarded_pages(void)
 	unsigned char *pages = mmap(NULL, GUARDED + PAGE, PROT_READ | PROT_WRITE,
 				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 
-	if (pages == MAP_FAILED || munmap(pages + GUARDED, PAGE))
+	if (pages == MAP_FAILED || mprotect(pages + GUARDED, PAGE, PROT_NONE))
 		die("mmap");
 	return pages;
 }

@@ -48,8 +48,8 @@ uint32_t control_size(const struct nvabi_pid_control *control);
 void fill_valid(const struct gpu *gpu, const struct nvabi_pid_control *control, void *params,
 		void *list, size_t list_size);
 
-/* GUARDED bytes of memory with an unmapped page behind them; ends the program where that fails.
- * Lies below 4 GiB. */
+/* GUARDED bytes of memory with a page behind them that cannot be used; ends the program where that
+ * fails. Lies below 4 GiB. */
 unsigned char *guarded_pages(void);
 enum { PAGE = 4096, GUARDED = 65536 };
 

@@ -15,7 +15,7 @@ enum { LIST = 131072 };
 
 /* Memory for calls: parameters that end with a mapped page, and a list for embedded pointers. */
 struct room {
-	unsigned char *pages;	  /* GUARDED bytes, then nothing */
+	unsigned char *pages;	  /* GUARDED bytes, then none */
 	unsigned char *forbidden; /* a page that cannot be read or written */
 	unsigned char *constant;  /* GUARDED bytes that cannot be written */
 	unsigned char *list;

@@ -62,27 +62,29 @@ class Container:
 
     def __init__(self, programs, simrm, prefix, user=None):
         self.programs, self.simrm = programs, simrm
+        # Without privilege it takes a user namespace to make another one.
+        self.deeper = [*NATIVELY, "--kill-child", *(["--map-root-user"] if user else [])]
         self.agent = Agent(programs, prefix, user)
 
     def hold(self, arguments, *nesting):
         answer = self.agent.spawn(*nesting, self.programs.gpu_hold,
                                   f"--dev-root={self.simrm.directory}", *arguments)
-        results.expect(answer["line"].startswith("ready"), f"gpu-hold {arguments}: {answer}")
+        results.expect(answer["line"].startswith("ready"), f"gpu-hold {arguments} under {self.agent.prefix[:1]}: {answer}, "
+                       f"{self.agent.error_output()}")
         return answer["pid"]
 
     def populate(self, book):
         """Starts all kinds of processes, two of which then end, one of them in a nested namespace."""
-        deeper = NATIVELY + ["--kill-child"]
         ending = [self.hold(["--name=ends", "--memory=99", "--util=gr:50"]),
-                  self.hold(["--name=nested-ends", "--memory=98"], *deeper)]
+                  self.hold(["--name=nested-ends", "--memory=98"], *self.deeper)]
         book.note(self.simrm.state())
         for pid in ending:
             self.agent.end(pid)
         for arguments in HOLDS:
             self.hold(arguments)
         for arguments in NESTED:
-            self.hold(arguments, *deeper)
-        self.hold(["--name=three-deep", "--memory=111"], *deeper, *deeper)
+            self.hold(arguments, *self.deeper)
+        self.hold(["--name=three-deep", "--memory=111"], *self.deeper, *self.deeper)
 
     def ask(self):
         done = self.agent.run(self.programs.gpu_ps, f"--dev-root={self.simrm.directory}", "--json",

@@ -150,8 +150,8 @@ def test_unreadable_version_is_said_with_its_cure():
 
 
 def test_unlisted_release_takes_its_neighbour_and_says_so_once():
-    done = mpu_run("sh", "-c", f"{programs.gpu_ps} >&2; {programs.gpu_ps} >&2",
-                   options=["--driver-version=580.95.99"])
+    ask = f"{programs.gpu_ps} --dev-root={simrm.directory} >/dev/null"
+    done = mpu_run("sh", "-c", f"{ask}; {ask}", options=["--driver-version=580.95.99"])
     lines = [line for line in done.stderr.splitlines() if "580.95.99" in line]
     expect_equal(len(lines), 1, f"lines about the unlisted release in {done.stderr!r}")
     expect("580.95.05" in lines[0], f"{lines[0]!r} does not name the neighbour")
@@ -474,7 +474,22 @@ def test_the_tree_ends_with_any_process_of_mpu_run_killed():
     both_ways(check)
 
 
-def test_nothing_is_left_when_the_command_ends():
+def test_what_the_command_leaves_behind_is_still_served_and_then_nothing_is_left():
+    # With --pid-ns the kernel ends all of it with the namespace's first process.
+    mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
+    with tempfile.TemporaryDirectory() as directory:
+        done = mpu_run("sh", "-c", f"(sleep 1; {programs.gpu_ps} --dev-root={simrm.directory} "
+                       f">{directory}/answer 2>&1; echo $? >{directory}/status) "
+                       ">/dev/null 2>&1 </dev/null & exit 7",
+                       env={**os.environ, "MPU_TEST_MARK": mark})
+        expect_equal(done.returncode, 7, "exit status")
+        status = Path(directory, "status")
+        wait_until(lambda: status.exists() and status.read_text(), "the background command")
+        expect_equal(status.read_text(), "0\n", Path(directory, "answer").read_text())
+    expect_gone(mark, "the end of the background command")
+
+
+def test_the_tree_ends_with_the_first_process_of_its_namespace():
     def check(options):
         mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
         process = tree(options, "sys.exit(7)", mark)
@@ -484,7 +499,7 @@ def test_nothing_is_left_when_the_command_ends():
         finally:
             process.kill()
             process.communicate()
-    both_ways(check)
+    check(["--pid-ns"])
 
 
 def test_stats_and_trace_are_written():
