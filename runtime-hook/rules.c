@@ -128,7 +128,7 @@ static int add_comparison(struct json_object *json, bool with_32bit, struct rule
 			  struct mpu_error *error)
 {
 	uint64_t index, value, value_two;
-	enum oci_operator op;
+	enum oci_operator op = OCI_CMP_EQ;
 	int result = read_argument(json, &index, &value, &value_two, &op, error);
 
 	if (result)
