@@ -158,6 +158,42 @@ def test_on_the_host_everything_is_right_and_without_kernel_pointers():
     on_each_release(check)
 
 
+def probe(container, release, *pids):
+    """What a program in the container is told of all numbers that it tries: of memory and of
+    accounting, number -> answer."""
+    done = container.agent.run(programs.hostile, container.simrm.directory, release, "probe",
+                               *map(str, pids))
+    expect_equal(done["status"], 0, f"exit status, with {done['err']}")
+    found = {"memory": {}, "accounting": {}}
+    for line in done["out"].splitlines():
+        kind, text = line.split(": ", 1)
+        expect(not text.startswith("refused"), line)
+        number, answer = text.split(" ", 1)
+        found[kind][int(number)] = answer
+    return found["memory"], found["accounting"]
+
+
+def test_a_container_that_tries_all_numbers_learns_of_its_own_processes_only():
+    def check(simrm):
+        book = Book()
+        host = Container(programs, simrm, [])
+        inside = Container(programs, simrm, mpu(simrm, "--pid-ns", "--policy=always"))
+        try:
+            host.populate(book)
+            inside.populate(book)
+            state = simrm.state()
+            book.note(state)
+            memory, accounts = probe(inside, state["version"], *book.numbers)
+            truth = Truth(state, book, namespace_of(host_pid(inside.agent)))
+        finally:
+            inside.agent.close()
+            host.agent.close()
+        expect_equal({pid: int(size) for pid, size in memory.items()},
+                     {pid: size for pid, size in truth.memory.items() if size}, "memory")
+        expect_equal(sorted(accounts), sorted(truth.accounts), "accounting")
+    on_each_release(check)
+
+
 def test_policy_off_is_the_driver_itself():
     def check(simrm):
         answers = []
@@ -199,8 +235,11 @@ def test_every_way_of_waiting_and_looking_up_gives_the_same():
                 inside.populate(book)
                 state = simrm.state()
                 book.note(state)
-                truth = Truth(state, book, namespace_of(host_pid(inside.agent)))
-                verdict = judge(inside.ask(), truth)
+                namespace = namespace_of(host_pid(inside.agent))
+                truth = Truth(state, book, namespace)
+                answers = inside.ask()
+                truth.add_accounts(simrm.state(), book, namespace)
+                verdict = judge(answers, truth)
             finally:
                 inside.agent.close()
             wrong = {call: verdict[call] for call in CALLS if verdict[call]}

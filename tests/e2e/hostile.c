@@ -1,6 +1,6 @@
-/* hostile DEVICE-FOLDER VERSION arguments|races: does wrong what a client of the driver can do
- * wrong, and prints what comes of it, a line each. The same lines natively and under mpu-run mean
- * that mpu answers as the driver does. */
+/* hostile DEVICE-FOLDER VERSION arguments|races|probe [PID...]: does wrong what a client of the
+ * driver can do wrong, and prints what comes of it, a line each. The same lines natively and under
+ * mpu-run mean that mpu answers as the driver does. */
 #include "tests/e2e/hostile.h"
 
 #include <errno.h>
@@ -191,8 +191,9 @@ int main(int argc, char **argv)
 {
 	struct gpu gpu;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: hostile DEVICE-FOLDER VERSION arguments|races\n");
+	if (argc < 4) {
+		fprintf(stderr,
+			"usage: hostile DEVICE-FOLDER VERSION arguments|races|probe [PID...]\n");
 		return 2;
 	}
 	gpu_open(&gpu, argv[1], argv[2]);
@@ -200,6 +201,8 @@ int main(int argc, char **argv)
 		wrong_arguments(&gpu);
 	else if (!strcmp(argv[3], "races"))
 		races(&gpu);
+	else if (!strcmp(argv[3], "probe"))
+		probe(&gpu, argv + 4);
 	else
 		return 2;
 	return 0;

@@ -59,8 +59,10 @@ void say_result(const char *control, const char *name, struct result result);
 
 void die(const char *what) __attribute__((noreturn));
 
-/* Each prints its lines: wrong arguments; things that happen while a call is under way. */
+/* Each prints its lines: wrong arguments; things that happen while a call is under way; what is
+ * told of each PID that it tries, all small ones and those in the list PIDS, which NULL ends. */
 void wrong_arguments(struct gpu *gpu);
 void races(struct gpu *gpu);
+void probe(struct gpu *gpu, char **pids);
 
 #endif

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import results
 from results import expect, expect_equal
-from world import PYTHON, Programs, Simrm, wait_until
+from world import PYTHON, ROOT, Programs, Simrm, wait_until
 
 RELEASE = "580.95.05"
 UNPRIVILEGED = 1000
@@ -517,6 +517,15 @@ def test_version_and_help_are_printed():
     for option in ("--version", "--help"):
         done = subprocess.run([programs.mpu_run, option], capture_output=True, text=True, timeout=20)
         expect(done.returncode == 0 and "mpu-run" in done.stdout, f"{option}: {done}")
+
+
+def test_the_manual_has_every_option():
+    usage = subprocess.run([programs.mpu_run, "--help"], capture_output=True, text=True).stdout
+    manual = (ROOT / "docs/mpu-run.md").read_text(encoding="utf-8")
+    option = re.compile(r"--[a-z][a-z-]+")
+    table = "".join(line for line in manual.splitlines(True) if line.startswith("| `--"))
+    expect_equal(set(option.findall(table.replace("--pid-ns` ends", ""))),
+                 set(option.findall(usage)), "options in docs/mpu-run.md")
 
 
 def main():

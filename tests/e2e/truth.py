@@ -63,14 +63,19 @@ class Truth:
             if pid is None:
                 continue
             self.add_client(pid, client)
-        gpu = state["gpus"][0]
         self.accounts = {}
+        self.add_accounts(state, book, namespace)
+
+    def add_accounts(self, state, book, namespace):
+        """Also called with the state after the question: the driver brings records up to date when it
+        is asked."""
+        gpu = state["gpus"][0]
         # A process that has ended and one that lives never have the same number here.
         for entry in gpu["dead"] + gpu["live"]:
             pid = book.number(entry["tgid"], namespace)
             if pid is not None and entry["on_gpu"]:
-                self.accounts[pid] = (entry["gpu_util"], entry["fb_util"], entry["start"],
-                                      entry["end"])
+                self.accounts[pid] = {key: entry[key] for key in
+                                      ("gpu_util", "fb_util", "max_memory", "start", "end")}
 
     def add_client(self, pid, client):
         self.memory[pid] = self.memory.get(pid, 0) + client["memory"]
