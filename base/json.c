@@ -120,8 +120,9 @@ struct json_object *json_parse_text(const struct json_text *text, const char *wh
 		enum json_tokener_error code = json_tokener_get_error(tokener);
 
 		mpu_fail(error, EINVAL, "%s is not valid JSON: %s at byte %zu", what,
-			 code == json_tokener_continue ? "it ends too early"
-						       : json_tokener_error_desc(code),
+			 code == json_tokener_continue || code == json_tokener_error_parse_eof
+			     ? "it ends too early"
+			     : json_tokener_error_desc(code),
 			 json_tokener_get_parse_end(tokener));
 		return NULL;
 	}

@@ -152,6 +152,21 @@ Test(profile, podman_default_keeps_every_verdict)
 	check_file("podman.json");
 }
 
+Test(profile, podman_config_keeps_every_verdict)
+{
+	check_file("podman-config.json");
+}
+
+Test(profile, docker_default_keeps_every_verdict)
+{
+	check_file("docker.json");
+}
+
+Test(profile, containerd_default_keeps_every_verdict)
+{
+	check_file("containerd.json");
+}
+
 #define ARCHES		    "\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],"
 #define DENY		    "{\"defaultAction\":\"SCMP_ACT_ERRNO\"," ARCHES "\"syscalls\":["
 #define ALLOW		    "{\"defaultAction\":\"SCMP_ACT_ALLOW\"," ARCHES "\"syscalls\":["
@@ -243,4 +258,118 @@ Test(profile, orderings_are_cut_exactly_on_64_bit_architectures)
 		     100);
 	cr_assert_gt(check_profile(NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, LT, 3758096384)) "]}"),
 		     100);
+}
+
+static int watch_text(const char *text, const struct profile_settings *how, struct mpu_error *error)
+{
+	cleanup_json struct json_object *profile = parse(text);
+
+	return profile_watch(profile, how, error);
+}
+
+static void check_refused(const char *text, int code, const char *reason)
+{
+	struct mpu_error error = {0};
+
+	cr_assert_eq(watch_text(text, &settings, &error), -code, "%s", error.text);
+	cr_assert_not_null(strstr(error.text, reason), "%s", error.text);
+}
+
+Test(profile, a_listener_of_somebody_else_is_refused)
+{
+	check_refused("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/run/other.sock\"}",
+		      EBUSY, "/run/other.sock");
+	check_refused(ALLOW "{\"names\":[\"mount\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}", EBUSY,
+		      "SCMP_ACT_NOTIFY");
+}
+
+Test(profile, a_changed_profile_is_left_alone)
+{
+	cleanup_json struct json_object *profile = parse(DENY IOCTL("SCMP_ACT_ALLOW", "") "]}");
+	cleanup_json struct json_object *once = NULL;
+	struct mpu_error error = {0};
+
+	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_CHANGED);
+	json_object_deep_copy(profile, &once, NULL);
+	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_ALREADY);
+	cr_assert(json_object_equal(profile, once));
+}
+
+Test(profile, contradictions_are_refused)
+{
+	check_refused(DENY IOCTL("SCMP_ACT_ALLOW", MASKED(1, 255, 42)) "," IOCTL(
+			  "SCMP_ACT_TRAP", MASKED(1, 65280, 17920)) "]}",
+		      ENOTSUP, "contradict");
+	check_refused(ALLOW IOCTL("SCMP_ACT_ERRNO", ARG(1, EQ, 3223340586)) "]}", ENOTSUP,
+		      "takes a part");
+	check_refused(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, NE, 4294967296)) "]}", ENOTSUP,
+		      "more than 32 bits");
+}
+
+Test(profile, a_profile_that_denies_is_told)
+{
+	struct mpu_error error = {0};
+
+	cr_assert_eq(watch_text(DENY "]}", &settings, &error), PROFILE_DENIES);
+	cr_assert_eq(watch_text(ALLOW IOCTL("SCMP_ACT_ERRNO", "") "]}", &settings, &error),
+		     PROFILE_DENIES);
+	cr_assert_eq(
+	    watch_text(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, EQ, 21522)) "]}", &settings, &error),
+	    PROFILE_DENIES);
+}
+
+Test(profile, malformed_profiles_are_refused)
+{
+	check_refused("{}", EINVAL, "defaultAction");
+	check_refused("{\"defaultAction\":3}", EINVAL, "defaultAction");
+	check_refused("{\"defaultAction\":\"SCMP_ACT_MAYBE\"}", EINVAL, "SCMP_ACT_MAYBE");
+	check_refused("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":{}}", EINVAL,
+		      "not a list");
+	check_refused(ALLOW "7]}", EINVAL, "without names");
+	check_refused(ALLOW "{\"action\":\"SCMP_ACT_ERRNO\"}]}", EINVAL, "without names");
+	check_refused(DENY IOCTL("SCMP_ACT_ALLOW", ARG(9, EQ, 1)) "]}", EINVAL, "argument 9");
+	check_refused(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, LIKE, 1)) "]}", EINVAL, "SCMP_CMP_LIKE");
+	check_refused(DENY IOCTL("SCMP_ACT_ALLOW", "7") "]}", EINVAL, "unknown operator");
+}
+
+static const char *flags_after(const char *profile_text, const char *runtime_flags)
+{
+	struct json_object *flags = runtime_flags ? json_tokener_parse(runtime_flags) : NULL;
+	const struct profile_settings with_flags = {.socket = "/s", .runtime_flags = flags};
+	struct json_object *profile = parse(profile_text);
+	struct mpu_error error = {0};
+	const char *result;
+
+	cr_assert_eq(profile_watch(profile, &with_flags, &error), PROFILE_CHANGED, "%s",
+		     error.text);
+	result = strdup(json_object_to_json_string_ext(json_object_object_get(profile, "flags"),
+						       JSON_C_TO_STRING_PLAIN));
+	json_object_put(profile);
+	json_object_put(flags);
+	return result;
+}
+
+#define KILLABLE "\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\""
+#define SPEC	 "\"SECCOMP_FILTER_FLAG_SPEC_ALLOW\""
+#define LOG_FLAG "\"SECCOMP_FILTER_FLAG_LOG\""
+
+Test(profile, flags_are_set_where_the_runtime_takes_them_only)
+{
+	static const struct {
+		const char *profile, *runtime, *wanted;
+	} cases[] = {
+	    {ALLOW "]}", NULL, "null"},
+	    {ALLOW "]}", "[" LOG_FLAG "]", "null"},
+	    {ALLOW "]}", "[" KILLABLE "]", "[" KILLABLE "]"},
+	    {ALLOW "]}", "[" SPEC "," KILLABLE "]", "[" SPEC "," KILLABLE "]"},
+	    {ALLOW "],\"flags\":[" LOG_FLAG "]}", "[" SPEC "," KILLABLE "]",
+	     "[" LOG_FLAG "," KILLABLE "]"},
+	    {ALLOW "],\"flags\":[" KILLABLE "]}", "[" KILLABLE "]", "[" KILLABLE "]"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cleanup_free const char *flags = flags_after(cases[i].profile, cases[i].runtime);
+
+		cr_assert_str_eq(flags, cases[i].wanted, "case %zu: %s", i, flags);
+	}
 }
