@@ -194,6 +194,48 @@ def test_a_container_that_tries_all_numbers_learns_of_its_own_processes_only():
     on_each_release(check)
 
 
+def hold_as(container, wanted):
+    """Starts gpu-hold in the container until the host gives it the number WANTED, which is free."""
+    for _ in range(200):
+        with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
+            file.write(str(wanted - 1))
+        pid = container.hold(["--memory=61"])
+        if any(client["tgid"] == wanted for client in container.simrm.state()["clients"]):
+            return pid
+        container.agent.end(pid)
+    raise AssertionError(f"the host did not give the number {wanted} again in 200 tries")
+
+
+def accounts(container):
+    """asked -> start of the record, or None where it was refused."""
+    return {entry["asked"]: None if entry["status"] else entry["start"]
+            for entry in container.ask()["gpus"][0]["accounting"]["processes"]}
+
+
+def test_a_recycled_number_gives_nobody_the_record_of_another_container():
+    def check(simrm):
+        first = Container(programs, simrm, mpu(simrm, "--pid-ns"))
+        second = Container(programs, simrm, mpu(simrm, "--pid-ns"))
+        try:
+            ended = first.hold(["--memory=60"])
+            host_number = simrm.state()["clients"][0]["tgid"]
+            first.agent.end(ended)
+            wait_until(lambda: simrm.state()["gpus"][0]["dead"], "the record of the dead process")
+            dead_start = simrm.state()["gpus"][0]["dead"][-1]["start"]
+            lives = hold_as(second, host_number)
+            theirs, ours = accounts(first), accounts(second)
+            pids = listed(second.ask())
+        finally:
+            second.agent.close()
+            first.agent.close()
+        expect(dead_start not in ours.values(), f"the second container is told {ours}, of which "
+               f"{dead_start} is the first one's")
+        expect(lives in ours, f"PID {lives} is missing in {ours}")
+        expect_equal(theirs.get(ended), dead_start, f"record of PID {ended} in the first container")
+        expect_equal(pids, [lives], "processes of the second container")
+    on_each_release(check)
+
+
 def test_policy_off_is_the_driver_itself():
     def check(simrm):
         answers = []
