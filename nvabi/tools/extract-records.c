@@ -374,8 +374,6 @@ static int by_call(const void *a, const void *b)
 
 	if (left->kind != right->kind)
 		return left->kind < right->kind ? -1 : 1;
-	if (left->number != right->number)
-		return left->number < right->number ? -1 : 1;
 	return strcmp(left->name, right->name);
 }
 
