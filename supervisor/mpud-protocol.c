@@ -181,7 +181,7 @@ static int read_pid(struct json_object *object, const char *what, pid_t *pid,
 
 	if (!member)
 		return mpu_fail(error, EINVAL, "the %s has no pid", what);
-	if (value <= 0 || value > INT_MAX)
+	if (value < 0 || value > INT_MAX)
 		return mpu_fail(error, EINVAL, "the %s has the pid %lld, which no process has",
 				what, (long long)value);
 	*pid = (pid_t)value;

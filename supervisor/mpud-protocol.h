@@ -31,8 +31,9 @@ struct mpud_container {
 	const char *id;
 	const char *bundle;
 	const char *metadata;
-	pid_t pid;     /* of the container's init */
-	pid_t process; /* that the listener is of; the init's, or an exec'd one's */
+	/* The container's init, and the process that the listener is of: the init or an exec'd one,
+	 * for which crun 1.8.1 says 0. */
+	pid_t pid, process;
 	struct json_object *annotations; /* an object, or NULL */
 };
 

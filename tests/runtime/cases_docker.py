@@ -1,0 +1,11 @@
+TITLE = "docker"
+NEEDS = []
+world = None
+
+
+def start():
+    pass
+
+
+def stop():
+    pass

@@ -1,0 +1,11 @@
+TITLE = "install"
+NEEDS = []
+world = None
+
+
+def start():
+    pass
+
+
+def stop():
+    pass

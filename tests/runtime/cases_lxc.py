@@ -1,0 +1,11 @@
+TITLE = "lxc"
+NEEDS = []
+world = None
+
+
+def start():
+    pass
+
+
+def stop():
+    pass

@@ -1,0 +1,11 @@
+TITLE = "many"
+NEEDS = []
+world = None
+
+
+def start():
+    pass
+
+
+def stop():
+    pass

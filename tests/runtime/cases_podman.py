@@ -1,0 +1,11 @@
+TITLE = "podman"
+NEEDS = []
+world = None
+
+
+def start():
+    pass
+
+
+def stop():
+    pass

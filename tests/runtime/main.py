@@ -1,0 +1,43 @@
+"""Runs the cases of all runtimes, or those whose name contains the second argument."""
+import os
+import sys
+
+import containers  # first: it finds the modules of tests/e2e
+import cases_bad_input
+import cases_docker
+import cases_install
+import cases_lxc
+import cases_many
+import cases_oci
+import cases_podman
+from results import exit_status, report, run_cases
+
+MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
+           cases_install]
+
+
+def main():
+    build, wanted = sys.argv[1], sys.argv[2] or None
+    if os.geteuid() != 0:
+        report("not-run", "container runtimes", "wants root")
+        return 1
+    here = containers.World(build)
+    try:
+        for module in MODULES:
+            module.world = here
+            missing = [name for name in module.NEEDS if not containers.installed(name)]
+            if missing:
+                report("not-run", module.TITLE, f"not installed: {' '.join(missing)}")
+                continue
+            module.start()
+            try:
+                run_cases(module, wanted)
+            finally:
+                module.stop()
+    finally:
+        status = here.stop()
+        report("passed" if status == 0 else "failed", "mpud ends cleanly", f"status {status}")
+    return exit_status()
+
+
+sys.exit(main())
