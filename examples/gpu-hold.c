@@ -31,19 +31,21 @@ struct simrm_work {
 };
 
 static const char usage[] =
-	"usage: gpu-hold [options]\n"
-	"  --dev-root=DIR        folder of the devices (/dev)\n"
-	"  --name=NAME           name of the process\n"
-	"  --gpu=N               index of the GPU (0)\n"
-	"  --memory=MIB          GPU memory in all (64)\n"
-	"  --class=CLASS         compute, graphics, mps, none or a number; may be given again (compute)\n"
-	"  --clients=N           RM clients among which the memory is spread (1)\n"
-	"  --threads=N           further idle threads\n"
-	"  --allocate-in-thread  a thread allocates all, and ends\n"
-	"  --util=gr:35,fb:10    simulated utilisation in per cent (fb, gr, nvenc, nvdec, nvjpg, nvofa)\n"
-	"  --nvenc[=N]           N encoder sessions (1)\n"
-	"  --nvfbc[=N]           N capture sessions (1)\n"
-	"  --seconds=S           hold for S seconds (until SIGTERM)\n";
+    "usage: gpu-hold [options]\n"
+    "  --dev-root=DIR        folder of the devices (/dev)\n"
+    "  --name=NAME           name of the process\n"
+    "  --gpu=N               index of the GPU (0)\n"
+    "  --memory=MIB          GPU memory in all (64)\n"
+    "  --class=CLASS         compute, graphics, mps, none or a number; may be given again "
+    "(compute)\n"
+    "  --clients=N           RM clients among which the memory is spread (1)\n"
+    "  --threads=N           further idle threads\n"
+    "  --allocate-in-thread  a thread allocates all, and ends\n"
+    "  --util=gr:35,fb:10    simulated utilisation in per cent (fb, gr, nvenc, nvdec, nvjpg, "
+    "nvofa)\n"
+    "  --nvenc[=N]           N encoder sessions (1)\n"
+    "  --nvfbc[=N]           N capture sessions (1)\n"
+    "  --seconds=S           hold for S seconds (until SIGTERM)\n";
 
 static void fail(const char *what, int result)
 {
@@ -59,7 +61,8 @@ static unsigned number(const char *option, const char *text, unsigned max)
 	unsigned long value = strtoul(text, &end, 0);
 
 	if (!*text || *end || value > max) {
-		fprintf(stderr, "gpu-hold: --%s=%s: must be a number up to %u\n", option, text, max);
+		fprintf(stderr, "gpu-hold: --%s=%s: must be a number up to %u\n", option, text,
+			max);
 		exit(1);
 	}
 	return (unsigned)value;
@@ -107,40 +110,68 @@ static void parse_util(struct options *options, char *text)
 static void parse_options(int argc, char **argv, struct options *options)
 {
 	static const struct option table[] = {
-		{"dev-root", required_argument, NULL, 'd'},
-		{"name", required_argument, NULL, 'n'},
-		{"gpu", required_argument, NULL, 'g'},
-		{"memory", required_argument, NULL, 'm'},
-		{"class", required_argument, NULL, 'c'},
-		{"clients", required_argument, NULL, 'C'},
-		{"threads", required_argument, NULL, 't'},
-		{"allocate-in-thread", no_argument, NULL, 'T'},
-		{"util", required_argument, NULL, 'u'},
-		{"nvenc", optional_argument, NULL, 'e'},
-		{"nvfbc", optional_argument, NULL, 'f'},
-		{"seconds", required_argument, NULL, 's'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	    {"dev-root", required_argument, NULL, 'd'},
+	    {"name", required_argument, NULL, 'n'},
+	    {"gpu", required_argument, NULL, 'g'},
+	    {"memory", required_argument, NULL, 'm'},
+	    {"class", required_argument, NULL, 'c'},
+	    {"clients", required_argument, NULL, 'C'},
+	    {"threads", required_argument, NULL, 't'},
+	    {"allocate-in-thread", no_argument, NULL, 'T'},
+	    {"util", required_argument, NULL, 'u'},
+	    {"nvenc", optional_argument, NULL, 'e'},
+	    {"nvfbc", optional_argument, NULL, 'f'},
+	    {"seconds", required_argument, NULL, 's'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int option;
 
 	*options = (struct options){.dev_root = "/dev", .memory = 64, .clients = 1};
 	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		switch (option) {
-		case 'd': options->dev_root = optarg; break;
-		case 'n': options->name = optarg; break;
-		case 'g': options->gpu = number("gpu", optarg, 31); break;
-		case 'm': options->memory = number("memory", optarg, 1 << 20); break;
-		case 'c': add_class(options, optarg); break;
-		case 'C': options->clients = number("clients", optarg, MAX_CLIENTS); break;
-		case 't': options->threads = number("threads", optarg, 10000); break;
-		case 'T': options->allocate_in_thread = true; break;
-		case 'u': parse_util(options, optarg); break;
-		case 'e': options->nvenc = optarg ? number("nvenc", optarg, 512) : 1; break;
-		case 'f': options->nvfbc = optarg ? number("nvfbc", optarg, 256) : 1; break;
-		case 's': options->seconds = number("seconds", optarg, 1000000); break;
-		case 'h': fputs(usage, stdout); exit(0);
-		default: fputs(usage, stderr); exit(1);
+		case 'd':
+			options->dev_root = optarg;
+			break;
+		case 'n':
+			options->name = optarg;
+			break;
+		case 'g':
+			options->gpu = number("gpu", optarg, 31);
+			break;
+		case 'm':
+			options->memory = number("memory", optarg, 1 << 20);
+			break;
+		case 'c':
+			add_class(options, optarg);
+			break;
+		case 'C':
+			options->clients = number("clients", optarg, MAX_CLIENTS);
+			break;
+		case 't':
+			options->threads = number("threads", optarg, 10000);
+			break;
+		case 'T':
+			options->allocate_in_thread = true;
+			break;
+		case 'u':
+			parse_util(options, optarg);
+			break;
+		case 'e':
+			options->nvenc = optarg ? number("nvenc", optarg, 512) : 1;
+			break;
+		case 'f':
+			options->nvfbc = optarg ? number("nvfbc", optarg, 256) : 1;
+			break;
+		case 's':
+			options->seconds = number("seconds", optarg, 1000000);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(1);
 		}
 	}
 	if (optind != argc || !options->clients) {
@@ -190,7 +221,7 @@ static void hold_sessions(struct rm_client *client, const struct rm_gpu *gpu,
 {
 	struct nva0bc_alloc_parameters nvenc = {.hResolution = 1920, .vResolution = 1080};
 	struct nva0bd_alloc_parameters nvfbc = {
-		.sessionType = 1, .hMaxResolution = 1920, .vMaxResolution = 1080};
+	    .sessionType = 1, .hMaxResolution = 1920, .vMaxResolution = 1080};
 	uint32_t handle;
 	int err = 0;
 

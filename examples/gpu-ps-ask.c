@@ -42,8 +42,8 @@ static void add_pid(struct ps_gpu *out, uint32_t pid)
 }
 
 /* Asks for COUNT entries from FIRST on. The entry of older releases ends sooner. */
-static int ask_pid_infos(struct rm_client *client, const struct rm_gpu *gpu,
-			 struct pid_info *first, uint32_t count)
+static int ask_pid_infos(struct rm_client *client, const struct rm_gpu *gpu, struct pid_info *first,
+			 uint32_t count)
 {
 	unsigned stride = client->rm->layout.pid_info_stride;
 	uint32_t size = 8 + NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT * stride;
@@ -84,11 +84,10 @@ static void ask_memory(struct rm_client *client, const struct rm_gpu *gpu,
 	     first += NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT) {
 		unsigned left = out->pid_infos - first;
 
-		out->pid_info_result = ask_pid_infos(
-			client, gpu, &out->pid_info[first],
-			left < NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT
-				? left
-				: NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT);
+		out->pid_info_result = ask_pid_infos(client, gpu, &out->pid_info[first],
+						     left < NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT
+							 ? left
+							 : NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT);
 	}
 }
 
@@ -146,17 +145,13 @@ static void ask_util_v1(struct rm_client *client, const struct rm_gpu *gpu, stru
 	const struct rm_layout *layout = &client->rm->layout;
 	size_t samples = layout->util_samples * sample_size(layout);
 	cleanup_free unsigned char *data = allocate(samples);
-	struct {
-		uint8_t type;
-		uint32_t bufSize, count, tracker;
-		uint64_t pSamples;
-	} params = {.type = NV2080_CTRL_GPUMON_SAMPLE_TYPE_PERFMON_UTIL,
-		    .bufSize = (uint32_t)samples,
-		    .pSamples = (uint64_t)(uintptr_t)data};
+	struct util_samples_v1 params = {.type = NV2080_CTRL_GPUMON_SAMPLE_TYPE_PERFMON_UTIL,
+					 .bufSize = (uint32_t)samples,
+					 .pSamples = (uint64_t)(uintptr_t)data};
 
-	out->result = rm_control(client, gpu->subdevice,
-				 NV2080_CTRL_CMD_PERF_GET_GPUMON_PERFMON_UTIL_SAMPLES, &params,
-				 sizeof(params));
+	out->result =
+	    rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_PERF_GET_GPUMON_PERFMON_UTIL_SAMPLES,
+		       &params, sizeof(params));
 	if (out->result)
 		return;
 	out->count = params.count;
@@ -170,24 +165,24 @@ static void ask_account(struct rm_client *client, uint32_t gpu_id, uint32_t pid,
 	out->asked = pid;
 	out->info.gpuId = gpu_id;
 	out->info.pid = pid;
-	out->result = rm_control(client, client->handle,
-				 NV0000_CTRL_CMD_GPUACCT_GET_PROC_ACCOUNTING_INFO, &out->info,
-				 sizeof(out->info));
+	out->result =
+	    rm_control(client, client->handle, NV0000_CTRL_CMD_GPUACCT_GET_PROC_ACCOUNTING_INFO,
+		       &out->info, sizeof(out->info));
 }
 
 static void ask_accounting(struct rm_client *client, uint32_t gpu_id, struct ps_gpu *out)
 {
 	uint32_t state[3] = {gpu_id}; /* gpuId, pid, state */
 
-	out->acct_state_result = rm_control(client, client->handle,
-					    NV0000_CTRL_CMD_GPUACCT_GET_ACCOUNTING_STATE, state,
-					    sizeof(state));
+	out->acct_state_result =
+	    rm_control(client, client->handle, NV0000_CTRL_CMD_GPUACCT_GET_ACCOUNTING_STATE, state,
+		       sizeof(state));
 	out->acct_state = state[2];
 	out->acct_pids = allocate(sizeof(*out->acct_pids));
 	out->acct_pids->gpuId = gpu_id;
-	out->acct_pids_result = rm_control(client, client->handle,
-					   NV0000_CTRL_CMD_GPUACCT_GET_ACCOUNTING_PIDS,
-					   out->acct_pids, sizeof(*out->acct_pids));
+	out->acct_pids_result =
+	    rm_control(client, client->handle, NV0000_CTRL_CMD_GPUACCT_GET_ACCOUNTING_PIDS,
+		       out->acct_pids, sizeof(*out->acct_pids));
 	if (out->acct_pids_result || out->acct_pids->pidCount > NV0000_GPUACCT_PID_MAX_COUNT)
 		return;
 	out->accounts = out->acct_pids->pidCount;
@@ -199,22 +194,23 @@ static void ask_accounting(struct rm_client *client, uint32_t gpu_id, struct ps_
 static void ask_sessions(struct rm_client *client, const struct rm_gpu *gpu, struct ps_gpu *out)
 {
 	struct nvenc_sessions pointed = {.sessionInfoTblEntry =
-						 NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES};
+					     NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES};
 
 	out->nvenc = allocate(sizeof(*out->nvenc));
 	pointed.sessionInfoTbl = (uint64_t)(uintptr_t)out->nvenc->sessionInfoTbl;
-	out->nvenc_result = rm_control(client, gpu->subdevice,
-				       NV2080_CTRL_CMD_GPU_GET_NVENC_SW_SESSION_INFO, &pointed,
-				       sizeof(pointed));
+	out->nvenc_result =
+	    rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_GPU_GET_NVENC_SW_SESSION_INFO,
+		       &pointed, sizeof(pointed));
 	out->nvenc->sessionInfoTblEntry = pointed.sessionInfoTblEntry;
 	out->nvenc_v2 = allocate(sizeof(*out->nvenc_v2));
-	out->nvenc_v2_result = rm_control(client, gpu->subdevice,
-					  NV2080_CTRL_CMD_GPU_GET_NVENC_SW_SESSION_INFO_V2,
-					  out->nvenc_v2, sizeof(*out->nvenc_v2));
+	out->nvenc_v2->sessionInfoTblEntry = NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES;
+	out->nvenc_v2_result =
+	    rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_GPU_GET_NVENC_SW_SESSION_INFO_V2,
+		       out->nvenc_v2, sizeof(*out->nvenc_v2));
 	out->nvfbc = allocate(sizeof(*out->nvfbc));
-	out->nvfbc_result = rm_control(client, gpu->subdevice,
-				       NV2080_CTRL_CMD_GPU_GET_NVFBC_SW_SESSION_INFO, out->nvfbc,
-				       sizeof(*out->nvfbc));
+	out->nvfbc_result =
+	    rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_GPU_GET_NVFBC_SW_SESSION_INFO,
+		       out->nvfbc, sizeof(*out->nvfbc));
 }
 
 void ps_ask(struct rm_client *client, uint32_t gpu_id, const struct ps_options *options,

@@ -130,14 +130,13 @@ static void print_nvfbc(int result, const struct nvfbc_sessions *sessions)
 	fputs(",\n\"nvfbc\":{", stdout);
 	print_result(result);
 	fputs(",\"sessions\":[", stdout);
-	for (uint32_t i = 0; !result && i < sessions->sessionInfoCount &&
-			     i < NV2080_GPU_NVFBC_MAX_SESSION_COUNT;
+	for (uint32_t i = 0;
+	     !result && i < sessions->sessionInfoCount && i < NV2080_GPU_NVFBC_MAX_SESSION_COUNT;
 	     i++)
-		printf("%s{\"pid\":%u,\"sub_pid\":%u,\"session\":%u,\"type\":%u}", i ? "," : "",
-		       sessions->sessionInfoTbl[i].processId,
-		       sessions->sessionInfoTbl[i].subProcessId,
-		       sessions->sessionInfoTbl[i].sessionId,
-		       sessions->sessionInfoTbl[i].sessionType);
+		printf(
+		    "%s{\"pid\":%u,\"sub_pid\":%u,\"session\":%u,\"type\":%u}", i ? "," : "",
+		    sessions->sessionInfoTbl[i].processId, sessions->sessionInfoTbl[i].subProcessId,
+		    sessions->sessionInfoTbl[i].sessionId, sessions->sessionInfoTbl[i].sessionType);
 	fputs("]}", stdout);
 }
 
@@ -202,8 +201,7 @@ static const char *process_type(const struct ps_gpu *gpu, uint32_t pid,
 	return compute && graphics ? "C+G" : (graphics ? "G" : "C");
 }
 
-static void print_memory(unsigned index, const struct ps_gpu *gpu,
-			 const struct ps_options *options)
+static void print_memory(unsigned index, const struct ps_gpu *gpu, const struct ps_options *options)
 {
 	for (unsigned i = 0; i < gpu->pid_infos; i++) {
 		const struct pid_info *info = &gpu->pid_info[i];
@@ -221,7 +219,8 @@ static void print_newest_util(unsigned index, const struct ps_samples *samples)
 	for (unsigned i = 0; samples->sample && i < samples->samples; i++) {
 		const struct ps_sample *sample = &samples->sample[i];
 
-		for (unsigned engine = 0; sample->timestamp && engine < samples->engines; engine++) {
+		for (unsigned engine = 0; sample->timestamp && engine < samples->engines;
+		     engine++) {
 			const struct ps_engine *part = &sample->engine[engine];
 			bool newest = part->pid != NV2080_GPUMON_PID_INVALID;
 			char name[32];
@@ -243,8 +242,8 @@ static void print_accounts(unsigned index, const struct ps_gpu *gpu)
 		const struct ps_account *account = &gpu->account[i];
 
 		if (!account->result)
-			printf("| %4u  %21u  %3u%% GPU %3u%% memory  %10llu MiB at most %-17s|\n", index,
-			       account->asked, account->info.gpuUtil, account->info.fbUtil,
+			printf("| %4u  %21u  %3u%% GPU %3u%% memory  %10llu MiB at most %-17s|\n",
+			       index, account->asked, account->info.gpuUtil, account->info.fbUtil,
 			       (unsigned long long)account->info.maxFbUsage >> 20,
 			       account->info.endTime ? "  (ended)" : "");
 	}
@@ -258,9 +257,10 @@ static void print_sessions(unsigned index, const struct ps_gpu *gpu)
 	for (uint32_t i = 0; has_nvenc && i < nvenc->sessionInfoTblEntry &&
 			     i < NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES;
 	     i++)
-		printf("| %4u  %21u  encoder session %-10u %4ux%-4u                       |\n", index,
-		       nvenc->sessionInfoTbl[i].processId, nvenc->sessionInfoTbl[i].sessionId,
-		       nvenc->sessionInfoTbl[i].hResolution, nvenc->sessionInfoTbl[i].vResolution);
+		printf("| %4u  %21u  encoder session %-10u %4ux%-4u                       |\n",
+		       index, nvenc->sessionInfoTbl[i].processId,
+		       nvenc->sessionInfoTbl[i].sessionId, nvenc->sessionInfoTbl[i].hResolution,
+		       nvenc->sessionInfoTbl[i].vResolution);
 	for (uint32_t i = 0; !gpu->nvfbc_result && i < gpu->nvfbc->sessionInfoCount &&
 			     i < NV2080_GPU_NVFBC_MAX_SESSION_COUNT;
 	     i++)
@@ -273,15 +273,16 @@ void ps_print_table(const struct rm *rm, const struct ps_gpu *gpus, unsigned cou
 		    const struct ps_options *options)
 {
 	static const char line[] =
-		"+-----------------------------------------------------------------------------------"
-		"------+";
+	    "+-----------------------------------------------------------------------------------"
+	    "------+";
 
 	printf("%s\n| Driver Version: %-70s|\n", line, rm->version);
-	printf("| Processes:                                                                         "
-	       "     |\n"
-	       "|  GPU   GI   CI              PID   Type   Process name                        GPU "
-	       "Memory |\n%s\n",
-	       line);
+	printf(
+	    "| Processes:                                                                         "
+	    "     |\n"
+	    "|  GPU   GI   CI              PID   Type   Process name                        GPU "
+	    "Memory |\n%s\n",
+	    line);
 	for (unsigned i = 0; i < count; i++) {
 		if (gpus[i].opened) {
 			char text[64];

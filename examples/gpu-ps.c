@@ -17,11 +17,11 @@ static const char usage[] = "usage: gpu-ps [--dev-root=DIR] [--json] [--class=N]
 static void parse_options(int argc, char **argv, struct ps_options *options)
 {
 	static const struct option table[] = {
-		{"dev-root", required_argument, NULL, 'd'},
-		{"json", no_argument, NULL, 'j'},
-		{"class", required_argument, NULL, 'c'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	    {"dev-root", required_argument, NULL, 'd'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"class", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int option;
 

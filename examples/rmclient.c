@@ -44,16 +44,16 @@ struct rm_layout rm_layout_of(unsigned major, unsigned minor)
 	bool few_samples = major >= 525 || (major == 515 && minor >= 86);
 
 	return (struct rm_layout){
-		.pid_info_stride = major >= 515 ? 72 : (major >= 460 ? 48 : 40),
-		.util_samples = few_samples ? 72 : 100,
-		.util_engines = major >= 550 ? 6 : 4,
-		.util_engine_size = major >= 570 ? 128 : 116,
-		.util_v1 = major < 555,
-		.nvenc_v2 = major >= 530,
-		.alloc_params_size = major >= 535,
-		.alloc_flags = major >= 525,
-		.memory_params_size = major >= 545 ? 128 : 120,
-		.probed_ids_size = major >= 580 ? 384 : 256,
+	    .pid_info_stride = major >= 515 ? 72 : (major >= 460 ? 48 : 40),
+	    .util_samples = few_samples ? 72 : 100,
+	    .util_engines = major >= 550 ? 6 : 4,
+	    .util_engine_size = major >= 570 ? 128 : 116,
+	    .util_v1 = major < 555,
+	    .nvenc_v2 = major >= 530,
+	    .alloc_params_size = major >= 535,
+	    .alloc_flags = major >= 525,
+	    .memory_params_size = major >= 545 ? 128 : 120,
+	    .probed_ids_size = major >= 580 ? 384 : 256,
 	};
 }
 
@@ -67,8 +67,9 @@ int rm_open(struct rm *rm, const char *root)
 	snprintf(rm->root, sizeof(rm->root), "%s", root);
 	err = read_version(rm);
 	if (err) {
-		fprintf(stderr, "%s/version, /proc/driver/nvidia/version: %s; is the NVIDIA driver "
-				"loaded?\n",
+		fprintf(stderr,
+			"%s/version, /proc/driver/nvidia/version: %s; is the NVIDIA driver "
+			"loaded?\n",
 			root, strerror(-err));
 		return err;
 	}
@@ -77,8 +78,8 @@ int rm_open(struct rm *rm, const char *root)
 	rm->ctl = open(path, O_RDWR | O_CLOEXEC);
 	if (rm->ctl < 0) {
 		err = -errno;
-		fprintf(stderr, "%s: %s; name the folder of the devices with --dev-root=DIR\n", path,
-			strerror(-err));
+		fprintf(stderr, "%s: %s; name the folder of the devices with --dev-root=DIR\n",
+			path, strerror(-err));
 	}
 	return err;
 }
@@ -143,7 +144,7 @@ int rm_alloc(struct rm_client *client, uint32_t parent, uint32_t class_id, void 
 int rm_free(struct rm_client *client, uint32_t parent, uint32_t handle)
 {
 	struct nvos00_parameters api = {
-		.hRoot = client->handle, .hObjectParent = parent, .hObjectOld = handle};
+	    .hRoot = client->handle, .hObjectParent = parent, .hObjectOld = handle};
 	int err = rm_ioctl(client->rm, NV_ESC_RM_FREE, sizeof(api), &api);
 
 	return err ? err : (int)api.status;
@@ -196,8 +197,8 @@ static int open_node(const struct rm *rm, uint32_t gpu_id)
 		snprintf(path, sizeof(path), "%s/nvidia%u", rm->root, cards[i].minor_number);
 		fd = open(path, O_RDWR | O_CLOEXEC);
 	}
-	if (fd < 0 || ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, 'F', NV_ESC_REGISTER_FD, sizeof(ctl)),
-			    &ctl))
+	if (fd < 0 ||
+	    ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, 'F', NV_ESC_REGISTER_FD, sizeof(ctl)), &ctl))
 		return -1;
 	return steal_fd(&fd);
 }

@@ -19,6 +19,7 @@ union alloc_params {
 struct alloc {
 	struct driver *driver;
 	struct client *client;
+	struct pid_ns *ns; /* the caller's, where it is needed */
 	uint32_t handle, parent, class_id;
 	union alloc_params params;
 };
@@ -68,7 +69,7 @@ static size_t params_size(const struct release *release, uint32_t class_id)
 	case NVFBC_SW_SESSION:
 		return sizeof(struct nva0bd_alloc_parameters);
 	case RM_USER_SHARED_DATA:
-		return sizeof(uint64_t);
+		return release->rusd_params;
 	default:
 		return 0;
 	}
@@ -134,9 +135,12 @@ static uint32_t object_kind(const struct alloc *alloc, const struct object *pare
 		*kind = OBJECT_MPS;
 		return parent ? NV_ERR_INVALID_OBJECT_PARENT : NV_OK;
 	}
+	if (class_id == FECS_EVENT_BUFFER) {
+		*kind = OBJECT_EVENT_BUFFER;
+		return NV_OK;
+	}
 	if (!parent)
-		return class_id == FECS_EVENT_BUFFER ? (*kind = OBJECT_OTHER, NV_OK)
-						     : NV_ERR_INVALID_OBJECT_PARENT;
+		return NV_ERR_INVALID_OBJECT_PARENT;
 	switch (class_id) {
 	case NV20_SUBDEVICE_0:
 		*kind = OBJECT_SUBDEVICE;
@@ -155,7 +159,9 @@ static uint32_t object_kind(const struct alloc *alloc, const struct object *pare
 		*kind = OBJECT_OTHER;
 		return NV_OK;
 	case RM_USER_SHARED_DATA:
-		*kind = OBJECT_OTHER;
+		*kind = OBJECT_RUSD;
+		if (!alloc->driver->release.rusd_params)
+			return NV_ERR_INVALID_CLASS;
 		return parent->kind == OBJECT_SUBDEVICE ? NV_OK : NV_ERR_INVALID_OBJECT_PARENT;
 	default:
 		break;
@@ -197,7 +203,7 @@ static void object_allocated(struct alloc *alloc, struct object *object)
 		acct_channel_allocated(alloc->driver, alloc->client, object->gpu);
 		break;
 	case OBJECT_MEMORY:
-		acct_memory_allocated(alloc->driver, alloc->client, object->gpu);
+		acct_memory_allocated(alloc->driver, alloc->client, object->gpu, alloc->ns);
 		break;
 	case OBJECT_NVENC:
 	case OBJECT_NVFBC:
@@ -213,7 +219,7 @@ static uint32_t alloc_object(struct alloc *alloc)
 	struct driver *driver = alloc->driver;
 	struct client *client = alloc->client;
 	const struct object *parent = NULL;
-	struct object *object;
+	struct object *object, **link;
 	enum object_kind kind;
 	uint32_t status;
 
@@ -229,7 +235,8 @@ static uint32_t alloc_object(struct alloc *alloc)
 				      client_device(client, (int)alloc->params.device.deviceId)))
 		return alloc->params.device.deviceId < driver->gpus ? NV_ERR_INVALID_ARGUMENT
 								    : NV_ERR_INVALID_DEVICE;
-	if (alloc->handle == client->handle || (alloc->handle && object_find(client, alloc->handle)))
+	if (alloc->handle == client->handle ||
+	    (alloc->handle && object_find(client, alloc->handle)))
 		return NV_ERR_INSERT_DUPLICATE_NAME;
 	object = calloc(1, sizeof(*object));
 	if (!object)
@@ -243,8 +250,9 @@ static uint32_t alloc_object(struct alloc *alloc)
 	object->gpu = kind == OBJECT_DEVICE ? (int)alloc->params.device.deviceId
 					    : (parent ? parent->gpu : -1);
 	object->size = kind == OBJECT_MEMORY ? alloc->params.memory.size : 0;
-	object->next = client->objects;
-	client->objects = object;
+	for (link = &client->objects; *link; link = &(*link)->next)
+		;
+	*link = object;
 	object_allocated(alloc, object);
 	return NV_OK;
 }
@@ -327,6 +335,9 @@ static uint32_t alloc_below(struct driver *driver, struct sim_file *file,
 
 	if (status)
 		return status;
+	alloc->ns = alloc->class_id == NV01_MEMORY_LOCAL_USER
+			? task_ns_get(&driver->tasks, call->tid)
+			: NULL;
 	pthread_mutex_lock(&driver->lock);
 	alloc->client = client_find(driver, root);
 	if (alloc->client && alloc->client->file == file_owner(file))
@@ -334,6 +345,7 @@ static uint32_t alloc_below(struct driver *driver, struct sim_file *file,
 	else
 		status = NV_ERR_INVALID_CLIENT;
 	pthread_mutex_unlock(&driver->lock);
+	pid_ns_put(&driver->tasks, alloc->ns);
 	return status ? status : copy_params_out(driver, call, address, alloc);
 }
 

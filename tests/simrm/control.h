@@ -4,6 +4,8 @@
 
 #include "tests/simrm/driver.h"
 
+enum { EMBEDDED = 3 };
+
 /* A control in execution. Params are a copy; the lock is held. */
 struct control_call {
 	struct driver *driver;
@@ -12,32 +14,37 @@ struct control_call {
 	struct gpu *gpu;       /* of a subdevice or device */
 	int gpu_index;
 	pid_t tid;
-	struct pid_ns *ns;     /* the caller's; where the control asks for it */
+	struct pid_ns *ns;	 /* the caller's; where the control asks for it */
 	const struct task *task; /* the caller; where the control asks for it */
 	void *params;
 	uint32_t size;
-	/* Memory of the caller behind an embedded pointer: written out after the lock is dropped. */
-	uint64_t embedded_address;
-	void *embedded;
-	uint32_t embedded_size;
+	/* Memory of the caller behind embedded pointers: written out after the lock is dropped. */
+	struct {
+		uint64_t address;
+		void *data;
+		uint32_t size;
+	} embedded[EMBEDDED];
 };
 
 enum {
 	CONTROL_PRIVILEGED = 1, /* CAP_SYS_ADMIN in the initial user namespace */
 	CONTROL_NS = 2,		/* wants the caller's PID namespace */
 	CONTROL_TASK = 4,	/* wants the caller's task */
-	CONTROL_EMBEDDED = 8,	/* has a pointer in its parameters: prepared before the lock */
+	CONTROL_PREPARED = 8,	/* has pointers in its parameters: prepare() before the lock */
 };
 
 struct control {
 	uint32_t cmd;
-	enum object_kind object; /* OBJECT_OTHER: the client */
+	enum object_kind object; /* whose class exports it */
 	unsigned flags;
 	uint32_t (*size)(const struct release *release); /* 0: not exported by this release */
 	uint32_t (*run)(struct control_call *call);
-	/* Before the lock: reads what the embedded pointer points to. NULL without one. */
+	/* Before the lock: looks at the embedded pointers, makes room for what goes there. */
 	uint32_t (*prepare)(struct control_call *call);
 };
+
+/* Makes room for SIZE bytes that go to ADDRESS. Returns NV_OK or a status. */
+uint32_t control_embed(struct control_call *call, unsigned index, uint64_t address, uint64_t size);
 
 /* ctrl_pids.c */
 uint32_t size_get_pids(const struct release *release);
@@ -74,5 +81,50 @@ uint32_t size_gid_info(const struct release *release);
 uint32_t run_gid_info(struct control_call *call);
 uint32_t size_fb_info(const struct release *release);
 uint32_t run_fb_info(struct control_call *call);
+
+/* ctrl_util.c */
+uint32_t size_util_v2(const struct release *release);
+uint32_t run_util_v2(struct control_call *call);
+uint32_t size_util_v1(const struct release *release);
+uint32_t run_util_v1(struct control_call *call);
+uint32_t prepare_util_v1(struct control_call *call);
+
+/* ctrl_acct.c */
+uint32_t size_acct_state(const struct release *release);
+uint32_t run_set_acct_state(struct control_call *call);
+uint32_t run_get_acct_state(struct control_call *call);
+uint32_t size_acct_proc_info(const struct release *release);
+uint32_t run_acct_proc_info(struct control_call *call);
+uint32_t size_acct_pids(const struct release *release);
+uint32_t run_acct_pids(struct control_call *call);
+uint32_t size_acct_clear(const struct release *release);
+uint32_t run_acct_clear(struct control_call *call);
+
+/* ctrl_session.c */
+uint32_t size_nvenc(const struct release *release);
+uint32_t run_nvenc(struct control_call *call);
+uint32_t prepare_nvenc(struct control_call *call);
+uint32_t size_nvenc_v2(const struct release *release);
+uint32_t run_nvenc_v2(struct control_call *call);
+uint32_t size_nvfbc(const struct release *release);
+uint32_t run_nvfbc(struct control_call *call);
+uint32_t size_sub_process_id(const struct release *release);
+uint32_t run_sub_process_id(struct control_call *call);
+
+/* ctrl_shared.c */
+uint32_t size_rcerr_report(const struct release *release);
+uint32_t run_rcerr_report(struct control_call *call);
+uint32_t size_fecs_bind(const struct release *release);
+uint32_t size_fecs_bind_v2(const struct release *release);
+uint32_t run_event_bind(struct control_call *call);
+uint32_t size_video_bind(const struct release *release);
+uint32_t run_video_bind(struct control_call *call);
+uint32_t size_rusd_features(const struct release *release);
+uint32_t run_rusd_features(struct control_call *call);
+uint32_t size_rusd_set(const struct release *release);
+uint32_t run_rusd_set(struct control_call *call);
+uint32_t size_rusd_poll(const struct release *release);
+uint32_t run_rusd_poll(struct control_call *call);
+uint32_t size_rusd_interval(const struct release *release);
 
 #endif

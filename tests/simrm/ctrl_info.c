@@ -1,6 +1,5 @@
 /* Controls that say nothing of processes: what programs ask before they can do anything. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/simrm/control.h"
@@ -29,7 +28,6 @@ struct fb_info { /* NV2080_CTRL_FB_GET_INFO_V2_PARAMS; 128 pairs, in older relea
 };
 
 enum {
-	MAX_BUILD_STRING = 256,
 	FB_INFO_INDEX_RAM_SIZE = 0x7,
 	FB_INFO_INDEX_TOTAL_RAM_SIZE = 0x8,
 	FB_INFO_INDEX_HEAP_SIZE = 0x9,
@@ -45,28 +43,27 @@ uint32_t size_build_version(const struct release *release)
 	return sizeof(struct build_version);
 }
 
-/* The three strings go to three places; they are written here, since they depend on nothing. */
 uint32_t prepare_build_version(struct control_call *call)
 {
-	struct build_version *params = call->params;
-	const char *text = call->driver->release.text;
-	uint64_t places[] = {params->pDriverVersionBuffer, params->pVersionBuffer,
-			     params->pTitleBuffer};
-	char string[MAX_BUILD_STRING] = {0};
+	const struct build_version *params = call->params;
+	const uint64_t places[EMBEDDED] = {params->pDriverVersionBuffer, params->pVersionBuffer,
+					   params->pTitleBuffer};
+	uint32_t status = NV_OK;
 
-	if (params->sizeOfStrings > sizeof(string) || params->sizeOfStrings < strlen(text) + 1)
-		return NV_ERR_INVALID_ARGUMENT;
-	strcpy(string, text);
-	for (unsigned i = 0; i < 3; i++)
-		if (!places[i] || user_write(call->tid, places[i], string, params->sizeOfStrings))
-			return NV_ERR_INVALID_ADDRESS;
-	return NV_OK;
+	for (unsigned i = 0; i < EMBEDDED && !status; i++)
+		status = control_embed(call, i, places[i], params->sizeOfStrings);
+	return status;
 }
 
 uint32_t run_build_version(struct control_call *call)
 {
 	struct build_version *params = call->params;
+	const char *text = call->driver->release.text;
 
+	if (params->sizeOfStrings <= strlen(text))
+		return NV_ERR_INVALID_ARGUMENT;
+	for (unsigned i = 0; i < EMBEDDED; i++)
+		strcpy(call->embedded[i].data, text);
 	params->changelistNumber = params->officialChangelistNumber = 1;
 	return NV_OK;
 }
@@ -107,7 +104,7 @@ uint32_t run_probed_ids(struct control_call *call)
 	list_gpus(call, params);
 	for (unsigned i = 0; i < NV0000_CTRL_GPU_MAX_ATTACHED_GPUS; i++)
 		params[NV0000_CTRL_GPU_MAX_ATTACHED_GPUS + i] =
-			(uint32_t)NV0000_CTRL_GPU_INVALID_ID;
+		    (uint32_t)NV0000_CTRL_GPU_INVALID_ID;
 	return NV_OK;
 }
 

@@ -117,8 +117,8 @@ static void fill_entry(struct control_call *call, unsigned char *entry, unsigned
 	if (head[1] == PID_INFO_INDEX_VIDEO_MEMORY_USAGE) {
 		memset(entry + PID_INFO_DATA, 0, data_size);
 		if (head[0]) {
-			memory = find_process_memory(call->driver, call->ns, call->gpu_index,
-						     head[0]);
+			memory =
+			    find_process_memory(call->driver, call->ns, call->gpu_index, head[0]);
 			memcpy(entry + PID_INFO_DATA, &memory.private_bytes,
 			       sizeof(memory.private_bytes));
 			head[2] = NV_OK;

@@ -71,8 +71,8 @@ void driver_destroy(struct driver *driver)
 	for (unsigned i = 0; i < driver->gpus; i++) {
 		struct gpu *gpu = &driver->gpu[i];
 
-		acct_clear(&gpu->live);
-		acct_clear(&gpu->dead);
+		acct_clear(driver, &gpu->live);
+		acct_clear(driver, &gpu->dead);
 		free_sessions(gpu->sessions);
 		for (unsigned at = 0; at < UTIL_RING; at++)
 			for (unsigned engine = 0; engine < ENGINES; engine++)
@@ -187,11 +187,12 @@ void driver_version_text(const struct driver *driver, bool open_module, char *te
 	const char *built = "Wed May 15 10:21:44 UTC 2024";
 
 	if (open_module)
-		snprintf(text, size,
-			 "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  %s  Release Build  "
-			 "(builder@host)  %s\n"
-			 "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14) \n",
-			 driver->release.text, built);
+		snprintf(
+		    text, size,
+		    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  %s  Release Build  "
+		    "(builder@host)  %s\n"
+		    "GCC version:  gcc version 12.2.0 (Debian 12.2.0-14) \n",
+		    driver->release.text, built);
 	else
 		snprintf(text, size,
 			 "NVRM version: NVIDIA UNIX x86_64 Kernel Module  %s  %s\n"

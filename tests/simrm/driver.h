@@ -1,6 +1,7 @@
 /* The simulated resource manager, apart from any front end: devices opened, ioctls served with the
  * caller's memory read and written by process_vm_readv/writev, clients and their objects. One lock
- * guards the state; it is never held while a caller's memory is touched or a call is made to wait. */
+ * guards the state; it is never held while a caller's memory is touched or a call is made to wait.
+ */
 #ifndef SIMRM_DRIVER_H
 #define SIMRM_DRIVER_H
 
@@ -27,13 +28,14 @@ struct client;
 struct sim_file {
 	enum sim_device device;
 	unsigned minor;
-	unsigned refs;		/* the open file itself, and each file registered to it */
-	struct sim_file *ctl;	/* by NV_ESC_REGISTER_FD: clients belong to that file instead */
+	unsigned refs;	      /* the open file itself, and each file registered to it */
+	struct sim_file *ctl; /* by NV_ESC_REGISTER_FD: clients belong to that file instead */
 	bool gpus_attached;
 	struct sim_file *next;
 };
 
 enum object_kind {
+	OBJECT_CLIENT, /* the client itself */
 	OBJECT_DEVICE,
 	OBJECT_SUBDEVICE,
 	OBJECT_MEMORY,
@@ -42,6 +44,8 @@ enum object_kind {
 	OBJECT_MPS,
 	OBJECT_NVENC,
 	OBJECT_NVFBC,
+	OBJECT_RUSD,	     /* RM_USER_SHARED_DATA */
+	OBJECT_EVENT_BUFFER, /* NV_EVENT_BUFFER */
 	OBJECT_OTHER,
 };
 
@@ -62,7 +66,6 @@ struct client {
 	struct sim_pid *os_pid; /* pOsPidInfo, NULL in releases without one */
 	uint32_t sub_process_id;
 	uint32_t util[ENGINES]; /* per cent, what the process is simulated to do */
-	bool accounted[SIM_GPUS];
 	struct object *objects;
 	struct client *previous, *next; /* in order of allocation */
 	struct client *bucket_next;
@@ -71,9 +74,9 @@ struct client {
 /* GPU accounting: a process that lives or has ended. */
 struct acct_entry {
 	uint32_t proc_id;
-	bool on_gpu; /* procType GPU, not CPU */
-	struct client *client; /* the first, where the release keeps it */
-	unsigned refs;
+	bool on_gpu;		/* procType GPU, not CPU */
+	struct sim_pid *os_pid; /* of the first client, while it lives; NULL where none is kept */
+	unsigned refs;		/* devices that the process has */
 	uint32_t gpu_util, fb_util;
 	uint64_t max_fb_usage, start_time, end_time;
 	struct acct_entry *next;
@@ -84,10 +87,10 @@ struct acct_list {
 	unsigned count;
 };
 
+/* A session without a client, by command. */
 struct injected_session {
-	bool fbc;
-	uint32_t proc_id;
-	uint32_t session[12];
+	enum object_kind kind; /* OBJECT_NVENC or OBJECT_NVFBC */
+	uint32_t proc_id, session[8];
 	struct injected_session *next;
 };
 
@@ -107,8 +110,14 @@ struct gpu {
 	bool accounting;
 	struct acct_list live, dead;
 	struct util_sample ring[UTIL_RING];
-	unsigned ring_next;
+	unsigned ring_next, ring_turn;
+	uint64_t ring_time;
 	struct injected_session *sessions;
+};
+
+/* A complete RC error report of the journal. */
+struct xid_report {
+	uint32_t proc_id, code, gpu_id, time;
 };
 
 struct driver {
@@ -122,7 +131,7 @@ struct driver {
 	struct client *first_client, *last_client;
 	struct client *bucket[CLIENT_BUCKETS];
 	uint32_t next_client, next_object, next_session;
-	uint32_t xid_proc_id[XID_REPORTS], xid_code[XID_REPORTS];
+	struct xid_report xid[XID_REPORTS];
 	unsigned xids;
 	uint64_t memory_block_size;
 	uint64_t opens, releases;
@@ -182,12 +191,16 @@ void client_free(struct driver *driver, struct client *client);
 int escape_control(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		   struct nvos54_parameters *api);
 
-/* GPU accounting's hooks in the life of clients and objects. */
+/* GPU accounting's hooks in the life of clients and objects (gpu_acct.c). NS is the caller's PID
+ * namespace: the driver measures peak memory by a look-up that goes through it. */
 void acct_device_allocated(struct driver *driver, struct client *client, int gpu);
 void acct_device_freed(struct driver *driver, struct client *client, int gpu);
 void acct_channel_allocated(struct driver *driver, struct client *client, int gpu);
-void acct_memory_allocated(struct driver *driver, struct client *client, int gpu);
-void acct_clear(struct acct_list *list);
+void acct_memory_allocated(struct driver *driver, struct client *client, int gpu,
+			   const struct pid_ns *ns);
+void acct_clear(struct driver *driver, struct acct_list *list);
+/* Adds a record of a process that has ended. Returns 0 or -ENOMEM. */
+int acct_add_dead(struct driver *driver, struct gpu *gpu, const struct acct_entry *record);
 
 /* Private ioctl by which a program says what work it simulates (README.md). */
 enum { SIMRM_ESC_WORK = 240 };

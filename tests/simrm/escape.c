@@ -16,12 +16,12 @@ enum {
 	SIMRM_ESC_IDENTIFY = 241, /* simrm to itself: which open file is this? */
 };
 
-static uint32_t read_card_info(struct driver *driver, void *data, uint32_t size)
+static int read_card_info(struct driver *driver, void *data, uint32_t size)
 {
 	struct nv_ioctl_card_info *info = data;
 
 	if (size / sizeof(*info) < driver->gpus)
-		return (uint32_t)-ENOMEM;
+		return -EINVAL;
 	memset(data, 0, size);
 	for (unsigned i = 0; i < driver->gpus; i++)
 		info[i] = (struct nv_ioctl_card_info){.valid = 1,
@@ -42,9 +42,9 @@ static int check_version(struct driver *driver, void *data, uint32_t size)
 	if (size != sizeof(*api))
 		return -EINVAL;
 	api->reply = 1;
-	if (api->cmd != '2' && strncmp(api->versionString, own,
-				       api->cmd == '1' ? strcspn(own, ".") + 1
-						       : sizeof(api->versionString))) {
+	if (api->cmd != '2' &&
+	    strncmp(api->versionString, own,
+		    api->cmd == '1' ? strcspn(own, ".") + 1 : sizeof(api->versionString))) {
 		strcpy(api->versionString, own);
 		return -EINVAL;
 	}
@@ -169,7 +169,7 @@ static int escape(struct driver *driver, struct sim_file *file, const struct sim
 	case NV_ESC_CARD_INFO:
 		if (file->device != DEVICE_CTL)
 			return -EINVAL;
-		return (int)read_card_info(driver, data, size);
+		return read_card_info(driver, data, size);
 	case NV_ESC_CHECK_VERSION_STR:
 		return file->device == DEVICE_CTL ? check_version(driver, data, size) : -EINVAL;
 	case NV_ESC_REGISTER_FD:
@@ -210,7 +210,7 @@ static bool interfere(struct driver *driver, const struct sim_call *call, uint32
 	struct fault_action action;
 
 	count(driver, call, cmd, control);
-	action = faults_apply(&driver->faults, cmd, call->interrupted, call->context);
+	action = faults_apply(&driver->faults, cmd, control, call->interrupted, call->context);
 	*err = action.error;
 	if (control && action.status)
 		api->status = action.status;

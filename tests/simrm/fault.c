@@ -32,13 +32,16 @@ static uint32_t next_random(struct faults *faults)
 	return faults->random;
 }
 
-static bool strikes(struct faults *faults, struct fault_rule *rule, uint32_t cmd)
+static bool strikes(struct faults *faults, struct fault_rule *rule, uint32_t cmd, bool control)
 {
-	if (!rule->used || (rule->cmd != cmd && rule->cmd != FAULT_ANY))
+	if (!rule->used || (rule->cmd != cmd && rule->cmd != FAULT_ANY &&
+			    (rule->cmd != FAULT_ANY_CONTROL || !control)))
 		return false;
-	if (rule->every_per_mille < 1000 && next_random(faults) % 1000 >= rule->every_per_mille)
+	if (rule->kind == FAULT_STATUS && !control)
 		return false;
-	if (rule->kind != FAULT_BLOCK && rule->remaining != UINT32_MAX && --rule->remaining == 0)
+	if (rule->per_mille < 1000 && next_random(faults) % 1000 >= rule->per_mille)
+		return false;
+	if (rule->remaining != UINT32_MAX && --rule->remaining == 0)
 		rule->used = false;
 	return true;
 }
@@ -85,7 +88,7 @@ static int wait_locked(struct faults *faults, const struct timespec *until, bool
 	return err;
 }
 
-struct fault_action faults_apply(struct faults *faults, uint32_t cmd,
+struct fault_action faults_apply(struct faults *faults, uint32_t cmd, bool control,
 				 bool (*interrupted)(void *context), void *context)
 {
 	struct fault_action action = {0};
@@ -95,17 +98,17 @@ struct fault_action faults_apply(struct faults *faults, uint32_t cmd,
 		struct fault_rule rule = faults->rule[i];
 		struct timespec until;
 
-		if (!strikes(faults, &faults->rule[i], cmd))
+		if (!strikes(faults, &faults->rule[i], cmd, control))
 			continue;
 		switch (rule.kind) {
 		case FAULT_DELAY:
 			until = monotonic_ms_from_now(rule.value);
-			action.error = wait_locked(faults, &until, rule.interruptible, interrupted,
-						   context);
+			action.error =
+			    wait_locked(faults, &until, rule.interruptible, interrupted, context);
 			break;
 		case FAULT_BLOCK:
-			action.error = wait_locked(faults, NULL, rule.interruptible, interrupted,
-						   context);
+			action.error =
+			    wait_locked(faults, NULL, rule.interruptible, interrupted, context);
 			break;
 		case FAULT_ERRNO:
 			action.error = -(int)rule.value;

@@ -11,18 +11,19 @@
 
 enum { FAULT_RULES = 64, CALL_RECORDS = 4096 };
 
-/* Matches any call. */
-#define FAULT_ANY UINT32_MAX
+/* In place of a call's number: any ioctl; any RM control. */
+#define FAULT_ANY	  UINT32_MAX
+#define FAULT_ANY_CONTROL (UINT32_MAX - 1)
 
 enum fault_kind { FAULT_DELAY, FAULT_ERRNO, FAULT_STATUS, FAULT_BLOCK };
 
 struct fault_rule {
 	bool used;
 	enum fault_kind kind;
-	uint32_t cmd;	    /* control, escape number below 256, or FAULT_ANY */
+	uint32_t cmd;	    /* a control, an escape's number, FAULT_ANY or FAULT_ANY_CONTROL */
 	uint32_t value;	    /* ms, errno or NV_STATUS */
 	uint32_t remaining; /* calls; UINT32_MAX: until cleared */
-	uint32_t every_per_mille; /* 1000: each call */
+	uint32_t per_mille; /* 1000: each call; below, some, the same ones in each run */
 	bool interruptible; /* FAULT_BLOCK, FAULT_DELAY: a signal ends the call with EINTR */
 };
 
@@ -59,9 +60,9 @@ struct fault_action {
 void faults_init(struct faults *faults);
 void faults_destroy(struct faults *faults);
 
-/* Applies the rules for CMD: waits as told, then says what to fail with. INTERRUPTED (may be
- * NULL) tells whether the caller has a signal. */
-struct fault_action faults_apply(struct faults *faults, uint32_t cmd,
+/* Applies the rules for CMD, a control or an escape: waits as told, then says what to fail with.
+ * INTERRUPTED (may be NULL) tells whether the caller has a signal. */
+struct fault_action faults_apply(struct faults *faults, uint32_t cmd, bool control,
 				 bool (*interrupted)(void *context), void *context);
 
 int faults_add(struct faults *faults, const struct fault_rule *rule);

@@ -42,9 +42,9 @@ static const struct {
 	fuse_ino_t inode;
 	mode_t mode;
 } entries[] = {
-	{"nvidiactl", INODE_CTL, 0666},	    {"nvidia-uvm", INODE_UVM, 0666},
-	{"version", INODE_VERSION, 0444},   {"simrm-control", INODE_CONTROL, 0600},
-	{"simrm-state", INODE_STATE, 0400}, {"simrm-calls", INODE_CALLS, 0400},
+    {"nvidiactl", INODE_CTL, 0666},	{"nvidia-uvm", INODE_UVM, 0666},
+    {"version", INODE_VERSION, 0444},	{"simrm-control", INODE_CONTROL, 0600},
+    {"simrm-state", INODE_STATE, 0400}, {"simrm-calls", INODE_CALLS, 0400},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };
 
@@ -289,9 +289,8 @@ static void front_ioctl(fuse_req_t req, fuse_ino_t inode, unsigned int request, 
 			struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 			size_t out_size)
 {
-	struct sim_call call = {.tid = fuse_req_ctx(req)->pid,
-				.interrupted = was_interrupted,
-				.context = req};
+	struct sim_call call = {
+	    .tid = fuse_req_ctx(req)->pid, .interrupted = was_interrupted, .context = req};
 	int err = -ENOTTY;
 
 	(void)flags;
@@ -299,9 +298,8 @@ static void front_ioctl(fuse_req_t req, fuse_ino_t inode, unsigned int request, 
 	(void)in_size;
 	(void)out_size;
 	if (!is_text(inode) && inode != INODE_ROOT)
-		err = driver_ioctl(front_of(req)->driver,
-				   (struct sim_file *)(uintptr_t)fi->fh, &call, request,
-				   (uint64_t)(uintptr_t)arg);
+		err = driver_ioctl(front_of(req)->driver, (struct sim_file *)(uintptr_t)fi->fh,
+				   &call, request, (uint64_t)(uintptr_t)arg);
 	if (err)
 		fuse_reply_err(req, -err);
 	else
@@ -309,16 +307,16 @@ static void front_ioctl(fuse_req_t req, fuse_ino_t inode, unsigned int request, 
 }
 
 static const struct fuse_lowlevel_ops operations = {
-	.init = front_init,
-	.lookup = front_lookup,
-	.getattr = front_getattr,
-	.setattr = front_setattr,
-	.readdir = front_readdir,
-	.open = front_open,
-	.release = front_release,
-	.read = front_read,
-	.write = front_write,
-	.ioctl = front_ioctl,
+    .init = front_init,
+    .lookup = front_lookup,
+    .getattr = front_getattr,
+    .setattr = front_setattr,
+    .readdir = front_readdir,
+    .open = front_open,
+    .release = front_release,
+    .read = front_read,
+    .write = front_write,
+    .ioctl = front_ioctl,
 };
 
 static struct fuse_session *running;
@@ -342,8 +340,8 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-int front_serve(struct driver *driver, const char *directory, bool open_module,
-		void (*ready)(void), struct mpu_error *error)
+int front_serve(struct driver *driver, const char *directory, bool open_module, void (*ready)(void),
+		struct mpu_error *error)
 {
 	struct front front = {.driver = driver, .open_module = open_module, .ready = ready};
 	char program[] = "simrm", flag[] = "-o";
@@ -351,7 +349,7 @@ int front_serve(struct driver *driver, const char *directory, bool open_module,
 	char *options[] = {program, flag, getuid() ? own : all, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, options);
 	struct fuse_session *session =
-		fuse_session_new(&args, &operations, sizeof(operations), &front);
+	    fuse_session_new(&args, &operations, sizeof(operations), &front);
 	struct fuse_loop_config *config = NULL;
 	int err = 0;
 

@@ -20,25 +20,25 @@ struct options {
 };
 
 static const char usage[] =
-	"usage: simrm --driver-version=V [options] DIR\n"
-	"Simulates the NVIDIA driver of release V with its devices in DIR, until SIGTERM.\n"
-	"  --gpus=N        number of GPUs, 1 to 32 (1)\n"
-	"  --closed        the closed module's wording in DIR/version\n"
-	"  --accounting    GPU accounting is on from the start\n"
-	"  --data=DIR      where pid-semantics.csv and driver-tree.csv are\n"
-	"  --foreground    do not become a daemon; prints \"ready\" when DIR can be used\n";
+    "usage: simrm --driver-version=V [options] DIR\n"
+    "Simulates the NVIDIA driver of release V with its devices in DIR, until SIGTERM.\n"
+    "  --gpus=N        number of GPUs, 1 to 32 (1)\n"
+    "  --closed        the closed module's wording in DIR/version\n"
+    "  --accounting    GPU accounting is on from the start\n"
+    "  --data=DIR      where pid-semantics.csv and driver-tree.csv are\n"
+    "  --foreground    do not become a daemon; prints \"ready\" when DIR can be used\n";
 
 static int parse_options(int argc, char **argv, struct options *options, struct mpu_error *error)
 {
 	static const struct option table[] = {
-		{"driver-version", required_argument, NULL, 'v'},
-		{"gpus", required_argument, NULL, 'g'},
-		{"data", required_argument, NULL, 'd'},
-		{"foreground", no_argument, NULL, 'f'},
-		{"closed", no_argument, NULL, 'c'},
-		{"accounting", no_argument, NULL, 'a'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+	    {"driver-version", required_argument, NULL, 'v'},
+	    {"gpus", required_argument, NULL, 'g'},
+	    {"data", required_argument, NULL, 'd'},
+	    {"foreground", no_argument, NULL, 'f'},
+	    {"closed", no_argument, NULL, 'c'},
+	    {"accounting", no_argument, NULL, 'a'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	char *end;
 	int option;

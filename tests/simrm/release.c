@@ -82,10 +82,10 @@ static unsigned split(char *line, char *field[MAX_FIELDS])
 static int parse_space(const char *word, enum pid_space *space)
 {
 	static const char *const words[] = {
-		[SPACE_GLOBAL] = "global",
-		[SPACE_CALLER_NS] = "caller_ns",
-		[SPACE_CALLER_NS_PARTIAL] = "caller_ns_partial",
-		[SPACE_MIXED] = "mixed",
+	    [SPACE_GLOBAL] = "global",
+	    [SPACE_CALLER_NS] = "caller_ns",
+	    [SPACE_CALLER_NS_PARTIAL] = "caller_ns_partial",
+	    [SPACE_MIXED] = "mixed",
 	};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -138,8 +138,9 @@ static int read_table(const char *data, const char *name, struct table *table,
 	snprintf(path, sizeof(path), "%s/%s", data, name);
 	file = fopen(path, "re");
 	if (!file)
-		return mpu_fail(error, errno, "%s: %s; name the folder that holds it with --data=DIR",
-				path, strerror(errno));
+		return mpu_fail(error, errno,
+				"%s: %s; name the folder that holds it with --data=DIR", path,
+				strerror(errno));
 	while (fgets(line, sizeof(line), file)) {
 		if (!number++)
 			continue;
@@ -201,7 +202,6 @@ static void nvenc_v2_added(struct release *release)
 
 static void rusd_polling_added(struct release *release)
 {
-	release->rusd_features = true;
 	release->rusd_proc_util = true;
 }
 
@@ -215,9 +215,10 @@ static void size_checked_early(struct release *release)
 	release->size_checked_first = true;
 }
 
-static void alloc_flags_added(struct release *release)
+static void flags_and_rusd_added(struct release *release)
 {
 	release->alloc_flags = true;
+	release->rusd_params = 4;
 }
 
 static void alloc_size_added(struct release *release)
@@ -225,10 +226,11 @@ static void alloc_size_added(struct release *release)
 	release->alloc_params_size = true;
 }
 
-static void numa_node_added(struct release *release)
+static void numa_node_and_polling_added(struct release *release)
 {
 	release->memory_numa_node = true;
 	release->fb_info_list = 55;
+	release->rusd_params = 8;
 }
 
 static void fb_info_57(struct release *release)
@@ -243,22 +245,23 @@ static void probed_flags_added(struct release *release)
 }
 
 static const struct change changes[] = {
-	{"515.86.01", util_72_samples},
-	{"525.53", util_72_samples},
-	{"525.53", alloc_flags_added},
-	{"530.30.02", nvenc_v2_added},
-	{"535.43.02", alloc_size_added},
-	{"535.161.07", size_checked_early},
-	{"545.23.06", numa_node_added},
-	{"545.29.06", video_bind_added},
-	{"550.40.07", util_six_engines},
-	{"550.54.14", size_checked_early},
-	{"555.42.02", util_v1_gone},
-	{"560.28.03", fb_info_57},
-	{"570.86.15", util_kernel_pointers},
-	{"580.65.06", probed_flags_added},
-	{"590.44.01", rusd_polling_added},
-	{NULL, NULL},
+    {"515.86.01", util_72_samples},
+    {"525.53", util_72_samples},
+    {"525.53", flags_and_rusd_added},
+    {"530.30.02", nvenc_v2_added},
+    {"535.43.02", alloc_size_added},
+    {"535.161.07", size_checked_early},
+    {"545.23.06", numa_node_and_polling_added},
+    {"545.29.06", video_bind_added},
+    {"550.40.07", util_six_engines},
+    {"550.54.14", size_checked_early},
+    {"555.42.02", util_v1_gone},
+    {"560.28.03", util_v1_gone},
+    {"560.28.03", fb_info_57},
+    {"570.86.15", util_kernel_pointers},
+    {"580.65.06", probed_flags_added},
+    {"590.44.01", rusd_polling_added},
+    {NULL, NULL},
 };
 
 static void apply_changes_at(const struct sim_version *at, struct release *release)
@@ -297,13 +300,14 @@ int release_load(const char *data, const char *text, struct release *release,
 
 	if (!table)
 		return mpu_fail(error, ENOMEM, "no memory for the table of releases");
-	*release = (struct release){.util_samples = 100, .util_engines = 4, .util_v1 = true,
-				    .fb_info_list = 54};
+	*release = (struct release){
+	    .util_samples = 100, .util_engines = 4, .util_v1 = true, .fb_info_list = 54};
 	if (sim_version_parse(text, &release->version) || strlen(text) >= sizeof(release->text))
-		return mpu_fail(error, EINVAL,
-				"--driver-version=%s: not a driver version; write it as NVIDIA does, "
-				"550.100 or 535.104.05",
-				text);
+		return mpu_fail(
+		    error, EINVAL,
+		    "--driver-version=%s: not a driver version; write it as NVIDIA does, "
+		    "550.100 or 535.104.05",
+		    text);
 	strcpy(release->text, text);
 	err = read_table(data, "pid-semantics.csv", table, parse_semantics, error);
 	if (!err)
@@ -314,7 +318,7 @@ int release_load(const char *data, const char *text, struct release *release,
 	if (!row) { /* closed, R440 to R510: host PIDs everywhere */
 		release->util_raw_for_init_ns = true;
 		release->pid_info_stride =
-			sim_version_compare(&release->version, &r460) < 0 ? 40 : 48;
+		    sim_version_compare(&release->version, &r460) < 0 ? 40 : 48;
 		return 0;
 	}
 	release->pid_info_stride = 72;
@@ -327,7 +331,8 @@ int release_load(const char *data, const char *text, struct release *release,
 	release->util_raw_for_init_ns = row->util_raw;
 	err = walk_tree(table, row, release);
 	if (err)
-		return mpu_fail(error, -err, "%s/driver-tree.csv: the releases above %s form a circle",
-				data, text);
+		return mpu_fail(error, -err,
+				"%s/driver-tree.csv: the releases above %s form a circle", data,
+				text);
 	return 0;
 }

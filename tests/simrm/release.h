@@ -32,21 +32,22 @@ struct release {
 	bool util_raw_for_init_ns;
 
 	/* Layouts and behaviour, from the release's headers and source. */
-	unsigned pid_info_stride;  /* 40 (R440), 48 (R460), 72 */
-	unsigned util_samples;	   /* in the ring: 100 or 72 */
-	unsigned util_engines;	   /* 4 (fb, gr, nvenc, nvdec) or 6 (nvjpg, nvofa) */
-	bool util_os_pid_info;	   /* each engine also has the address of a struct pid */
-	bool util_v1;		   /* 0x2080a083 is exported */
-	bool nvenc_v2;		   /* 0x208001af */
-	bool rusd_features;	   /* 0x208001ea */
-	bool rusd_proc_util;	   /* NV00DE_RUSD_POLL_PROC_UTIL */
-	bool video_bind;	   /* 0x20800309 */
-	bool size_checked_first;   /* wrong size: 0x1f before the client, else 0x3a after the object */
-	bool alloc_params_size;	   /* NVOS21 and NVOS64 have paramsSize */
-	bool alloc_flags;	   /* NVOS64 has flags */
-	bool probed_flags;	   /* GET_PROBED_IDS has gpuFlags */
-	unsigned fb_info_list;	   /* entries of FB_GET_INFO_V2 */
-	bool memory_numa_node;	   /* NV_MEMORY_ALLOCATION_PARAMS is 128 bytes, not 120 */
+	unsigned pid_info_stride; /* 40 (R440), 48 (R460), 72 */
+	unsigned util_samples;	  /* in the ring: 100 or 72 */
+	unsigned util_engines;	  /* 4 (fb, gr, nvenc, nvdec) or 6 (nvjpg, nvofa) */
+	bool util_os_pid_info;	  /* each engine also has the address of a struct pid */
+	bool util_v1;		  /* 0x2080a083 is exported */
+	bool nvenc_v2;		  /* 0x208001af */
+	unsigned rusd_params;	  /* bytes of class 0x00de's parameters, 0: no such class */
+	bool rusd_proc_util;	  /* RUSD carries processes, and 0x208001ea exists */
+	bool video_bind;	  /* 0x20800309 */
+	bool
+	    size_checked_first; /* wrong size: 0x1f before the client, else 0x3a after the object */
+	bool alloc_params_size; /* NVOS21 and NVOS64 have paramsSize */
+	bool alloc_flags;	/* NVOS64 has flags */
+	bool probed_flags;	/* GET_PROBED_IDS has gpuFlags */
+	unsigned fb_info_list;	/* entries of FB_GET_INFO_V2 */
+	bool memory_numa_node;	/* NV_MEMORY_ALLOCATION_PARAMS is 128 bytes, not 120 */
 };
 
 /* Parses "535.104.05". Returns 0 or -EINVAL. */

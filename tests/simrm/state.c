@@ -3,8 +3,7 @@
 
 #include "tests/simrm/driver.h"
 
-static const char *const engine_names[ENGINES] = {"fb",	   "gr",    "nvenc",
-						  "nvdec", "nvjpg", "nvofa"};
+static const char *const engine_names[ENGINES] = {"fb", "gr", "nvenc", "nvdec", "nvjpg", "nvofa"};
 
 static void write_string(FILE *out, const char *text)
 {
@@ -85,7 +84,7 @@ static void write_gpu(const struct gpu *gpu, FILE *out)
 	fputs(",\"injected_sessions\":[", out);
 	for (const struct injected_session *at = gpu->sessions; at; at = at->next) {
 		fprintf(out, "%s{\"kind\":\"%s\",\"tgid\":%u,\"session\":%u}", first ? "" : ",",
-			at->fbc ? "nvfbc" : "nvenc", at->proc_id, at->session[0]);
+			at->kind == OBJECT_NVFBC ? "nvfbc" : "nvenc", at->proc_id, at->session[0]);
 		first = false;
 	}
 	fputs("]}", out);

@@ -266,6 +266,16 @@ struct sim_pid *task_pid_get(struct tasks *tasks, const struct task *task, enum 
 	return pid;
 }
 
+struct sim_pid *sim_pid_ref(struct tasks *tasks, struct sim_pid *pid)
+{
+	if (!pid)
+		return NULL;
+	pthread_mutex_lock(&tasks->lock);
+	pid->refs++;
+	pthread_mutex_unlock(&tasks->lock);
+	return pid;
+}
+
 void sim_pid_put(struct tasks *tasks, struct sim_pid *pid)
 {
 	struct sim_pid **link = &tasks->pids;

@@ -62,13 +62,14 @@ int task_look(const struct tasks *tasks, pid_t tid, struct task *task);
 
 /* task_active_pid_ns() of TID, with a reference for pid_ns_put(), or NULL when it is gone. */
 struct pid_ns *task_ns_get(struct tasks *tasks, pid_t tid);
-void pid_ns_put(struct tasks *tasks, struct pid_ns *ns);
+void pid_ns_put(struct tasks *tasks, struct pid_ns *ns); /* NULL: nothing */
 bool pid_ns_is_init(const struct pid_ns *ns);
 
 /* The struct pid of TASK's thread or process, with a reference for sim_pid_put(); NULL when the
  * task is gone or memory is short. */
 struct sim_pid *task_pid_get(struct tasks *tasks, const struct task *task, enum pid_kind kind);
-void sim_pid_put(struct tasks *tasks, struct sim_pid *pid);
+void sim_pid_put(struct tasks *tasks, struct sim_pid *pid); /* NULL: nothing */
+struct sim_pid *sim_pid_ref(struct tasks *tasks, struct sim_pid *pid);
 
 /* pid_nr_ns(): the number in NS, 0 where NS cannot see it. */
 uint32_t pid_nr_ns(const struct sim_pid *pid, const struct pid_ns *ns);
