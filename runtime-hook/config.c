@@ -8,6 +8,7 @@
 #include "supervisor/mpud-protocol.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* crun takes these in place of the seccomp section, or beside it. */
 static const char *const crun_annotations[] = {"run.oci.seccomp_bpf_data",
@@ -98,6 +99,23 @@ int config_watch(struct json_object *config, const struct hook_settings *setting
 	if (result < 0)
 		return result;
 	return result == PROFILE_CHANGED ? CONFIG_CHANGED : CONFIG_UNCHANGED;
+}
+
+int config_refuse(struct json_object *config, const char *reason)
+{
+	cleanup_free char *path = NULL;
+	struct json_object *hooks = member_or_new(config, "hooks", json_object_new_object);
+	struct json_object *others = json_member(hooks, "prestart", json_type_array);
+	struct json_object *stage = json_object_new_array(), *hook = json_object_new_object();
+
+	if (!hooks || !stage || !hook || asprintf(&path, "/mpu-hook: %s", reason) < 0)
+		return -ENOMEM;
+	json_object_object_add(hook, "path", json_object_new_string(path));
+	json_object_array_add(stage, hook);
+	for (size_t i = 0; others && i < json_object_array_length(others); i++)
+		json_object_array_add(stage, json_object_get(json_object_array_get_idx(others, i)));
+	json_object_object_add(hooks, "prestart", stage);
+	return 0;
 }
 
 int config_has_listener(struct json_object *config)

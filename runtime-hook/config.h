@@ -26,6 +26,11 @@ enum config_outcome {
 int config_watch(struct json_object *config, const struct hook_settings *settings,
 		 struct mpu_error *error);
 
+/* Makes CONFIG one that no runtime starts, for engines that drop what a precreate hook says: its
+ * first hook is a program that cannot be there, whose name is REASON, which runtimes quote. Returns
+ * 0 or -ENOMEM. */
+int config_refuse(struct json_object *config, const char *reason);
+
 /* 1 when CONFIG has a seccomp listener, 0 when it has none. */
 int config_has_listener(struct json_object *config);
 

@@ -35,6 +35,8 @@ static struct json_object *hook_command(const struct facts *facts, bool always, 
 		json_object_array_add(args, string("--always"));
 	if (facts->settings->defaults.ignore_missing)
 		json_object_array_add(args, string("--on-missing=ignore"));
+	if (strcmp(command, "precreate") == 0)
+		json_object_array_add(args, string("--fail-late"));
 	json_object_array_add(args, string(command));
 	json_object_object_add(hook, "path", string(facts->hook));
 	json_object_object_add(hook, "args", args);

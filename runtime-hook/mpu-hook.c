@@ -33,11 +33,21 @@ static const char usage[] =
     "  --view=WORD, --policy=WORD\n"
     "                         profile: what its containers get, where annotations do not reach "
     "mpud\n"
+    "  --fail-late            precreate: refuse by a config that the runtime refuses with the\n"
+    "                         reason, for podman, which drops what a precreate hook says\n"
     "  --root=DIR             install, uninstall: below DIR instead of /\n"
     "  --help, --version\n";
 
-static int run_precreate(const struct hook_settings *settings, struct mpu_error *error)
+struct arguments {
+	struct options options;
+	struct install_request install;
+	const char *command, *operand;
+	bool fail_late;
+};
+
+static int run_precreate(const struct arguments *arguments, struct mpu_error *error)
 {
+	const struct hook_settings *settings = &arguments->options.settings;
 	struct json_text text = {0};
 	cleanup_free char *bytes = NULL;
 	cleanup_json struct json_object *config = NULL;
@@ -50,6 +60,10 @@ static int run_precreate(const struct hook_settings *settings, struct mpu_error 
 	if (!config)
 		return -error->code;
 	result = config_watch(config, settings, error);
+	if (result < 0 && arguments->fail_late && config_refuse(config, error->text) == 0) {
+		log_error(error->text, "command=precreate");
+		return json_write(STDOUT_FILENO, config, error);
+	}
 	if (result < 0)
 		return result;
 	if (result == CONFIG_UNCHANGED)
@@ -99,12 +113,6 @@ static int run_profile(const struct hook_settings *settings, const char *path,
 	return outcome < 0 ? outcome : json_write(STDOUT_FILENO, profile, error);
 }
 
-struct arguments {
-	struct options options;
-	struct install_request install;
-	const char *command, *operand;
-};
-
 static int parse_option(struct arguments *arguments, const char *name, const char *value,
 			struct mpu_error *error)
 {
@@ -112,6 +120,10 @@ static int parse_option(struct arguments *arguments, const char *name, const cha
 
 	if (result != -ENOENT)
 		return result;
+	if (strcmp(name, "fail-late") == 0) {
+		arguments->fail_late = true;
+		return 0;
+	}
 	if (strcmp(name, "root") == 0) {
 		arguments->install.root = value;
 		return 0;
@@ -135,6 +147,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments,
 					      {"kubernetes", no_argument, NULL, 0},
 					      {"cdi", no_argument, NULL, 0},
 					      {"lxc", no_argument, NULL, 0},
+					      {"fail-late", no_argument, NULL, 0},
 					      {"help", no_argument, NULL, 'h'},
 					      {"version", no_argument, NULL, 'V'},
 					      {0}};
@@ -169,7 +182,7 @@ static int run(struct arguments *arguments, struct mpu_error *error)
 		return mpu_fail(error, EINVAL, "%s takes no operand %s", command,
 				arguments->operand);
 	if (strcmp(command, "precreate") == 0)
-		return run_precreate(settings, error);
+		return run_precreate(arguments, error);
 	if (strcmp(command, "prestart") == 0 || strcmp(command, "createRuntime") == 0)
 		return run_prestart(settings, error);
 	if (strcmp(command, "profile") == 0)

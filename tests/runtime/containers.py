@@ -218,6 +218,14 @@ class User:
                 f"PATH={os.environ['PATH']}", "setpriv", f"--reuid={self.name}",
                 f"--regid={self.name}", "--init-groups", *argv]
 
+    def processes(self):
+        """What runs as that user, which is made for the test alone."""
+        return [int(entry.name) for entry in Path("/proc").iterdir()
+                if entry.name.isdigit() and entry.exists() and entry.stat().st_uid == self.uid]
+
     def remove(self):
-        run(["userdel", "--remove", self.name], check=False)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.processes(), f"the processes of {self.name} to end")
+        run(["userdel", "--force", "--remove", self.name])
         shutil.rmtree(self.runtime, ignore_errors=True)
