@@ -283,6 +283,8 @@ static void write_record_row(struct nvabi_abi *abi, uint32_t item, FILE *out)
 		fprintf(out, " align=%u", align);
 	if (size)
 		fprintf(out, " size=%u", size);
+	if (change->flags & ABI_TAG)
+		fprintf(out, " tag");
 	fputc('\n', out);
 }
 

@@ -40,7 +40,8 @@ enum { ABI_KIND_RECORD = NVABI_KINDS, ABI_KIND_SHIFT = 28 };
  * records by name behind the calls. */
 typedef uint32_t nvabi_item;
 
-enum nvabi_change_flags { ABI_GONE = 1, ABI_UNION = 2 };
+/* ABI_TAG: C knows the record by its tag only, as `struct NAME`. */
+enum nvabi_change_flags { ABI_GONE = 1, ABI_UNION = 2, ABI_TAG = 4 };
 
 /* At RELEASE, the item appears, changes or goes. The changes of one item stand together. */
 struct nvabi_abi_change {

@@ -211,14 +211,16 @@ int nvabi_record_item(const struct nvabi_abi *abi, const char *name)
 	return -1;
 }
 
-const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, bool *is_union)
+const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, enum nvabi_tag *tag)
 {
 	for (; *cursor < abi->tables->item_count; (*cursor)++) {
 		const struct nvabi_abi_change *change = nvabi_item_change(abi, *cursor);
 
 		if (!change || nvabi_item_kind(abi, *cursor) != ABI_KIND_RECORD)
 			continue;
-		*is_union = change->flags & ABI_UNION;
+		*tag = !(change->flags & ABI_TAG)  ? NVABI_TYPEDEF
+		       : change->flags & ABI_UNION ? NVABI_UNION_TAG
+						   : NVABI_STRUCT_TAG;
 		return nvabi_item_name(abi, (*cursor)++);
 	}
 	return NULL;

@@ -95,8 +95,12 @@ typedef int nvabi_field_fn(const struct nvabi_field *field, void *context);
 int nvabi_abi_fields(struct nvabi_abi *abi, const char *structure, bool deep, nvabi_field_fn *fn,
 		     void *context);
 
+/* How C code writes a structure's type: most by a typedef, some by their tag only. Those that are
+ * the type of a member alone have no name in C and are called OUTER.member here. */
+enum nvabi_tag { NVABI_TYPEDEF, NVABI_STRUCT_TAG, NVABI_UNION_TAG };
+
 /* Walks the names of all structures, sorted: *CURSOR starts at 0. Returns NULL at the end. */
-const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, bool *is_union);
+const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, enum nvabi_tag *tag);
 
 /* Writes the release as rows of nvabi/data/abi, in the order in which nvabi-extract writes them. */
 void nvabi_abi_write_rows(struct nvabi_abi *abi, FILE *out);

@@ -130,6 +130,18 @@ int load_abi_begin(struct loaded_abi *abi, const char *releases, struct mpu_erro
 	return load_tree(releases, &abi->tree, error);
 }
 
+int load_abi_begin_one(struct loaded_abi *abi, const struct nvabi_version *version,
+		       struct mpu_error *error)
+{
+	*abi = (struct loaded_abi){.one_release = true};
+	abi->tree.release = calloc(1, sizeof(*abi->tree.release));
+	if (!abi->tree.release)
+		return mpu_fail(error, ENOMEM, "no memory");
+	abi->tree.count = 1;
+	*abi->tree.release = (struct nvabi_release){.version = *version, .parent = -1};
+	return 0;
+}
+
 static bool put_number(struct loaded_abi *abi, uint32_t number)
 {
 	if (abi->body_size + 5 > abi->body_room) {

@@ -16,11 +16,13 @@ struct named_type {
 struct record {
 	char *name;
 	CXType type;
+	bool tag_only;
 };
 
 struct writer {
 	struct extract *extract;
-	void *types; /* tsearch() tree of named_type */
+	void *types;	/* tsearch() tree of named_type */
+	void *typedefs; /* of named_type, named by the record that they stand for */
 	struct record *record;
 	uint32_t record_count;
 	FILE *out;
@@ -44,6 +46,31 @@ static void free_type(void *node)
 
 	free(type->name);
 	free(type);
+}
+
+/* Remembers the first typedef that stands for each record. */
+static int note_typedef(struct writer *writer, CXCursor cursor)
+{
+	CXType canonical = clang_getCanonicalType(clang_getCursorType(cursor));
+	struct named_type *type, **found;
+	CXString usr;
+
+	if (canonical.kind != CXType_Record)
+		return 0;
+	usr = clang_getCursorUSR(clang_getTypeDeclaration(canonical));
+	type = calloc(1, sizeof(*type));
+	if (type)
+		type->name = strdup(clang_getCString(usr));
+	clang_disposeString(usr);
+	if (!type || !type->name) {
+		free(type);
+		return -ENOMEM;
+	}
+	type->type = clang_getCursorType(cursor);
+	found = tsearch(type, &writer->typedefs, compare_types);
+	if (!found || *found != type)
+		free_type(type);
+	return found ? 0 : -ENOMEM;
 }
 
 static enum CXChildVisitResult visit_types(CXCursor cursor, CXCursor parent, CXClientData data)
@@ -71,8 +98,12 @@ static enum CXChildVisitResult visit_types(CXCursor cursor, CXCursor parent, CXC
 	found = tsearch(type, &writer->types, compare_types);
 	if (!found)
 		writer->rc = -ENOMEM;
+	if (found && *found != type && kind == CXCursor_TypedefDecl)
+		(*found)->type = type->type;
 	if (!found || *found != type)
 		free_type(type);
+	if (!writer->rc && kind == CXCursor_TypedefDecl)
+		writer->rc = note_typedef(writer, cursor);
 	return writer->rc ? CXChildVisit_Break : CXChildVisit_Continue;
 }
 
@@ -84,25 +115,46 @@ static const struct named_type *find_type(const struct writer *writer, const cha
 	return found ? *found : NULL;
 }
 
-/* The name under which C code knows a record: its typedef's or its tag. Records without a name are
- * called after the member that has their type. Returns a copy. */
-static char *record_name(CXType canonical)
+static char *copy_of(CXString string)
 {
-	CXString spelling = clang_getTypeSpelling(canonical);
-	const char *text = clang_getCString(spelling);
-	char *name = NULL;
+	char *copy = strdup(clang_getCString(string));
 
-	if (!strncmp(text, "struct ", 7))
-		text += 7;
-	else if (!strncmp(text, "union ", 6))
-		text += 6;
-	if (!strchr(text, '(') && !strchr(text, ' '))
-		name = strdup(text);
-	clang_disposeString(spelling);
-	return name;
+	clang_disposeString(string);
+	return copy;
 }
 
-static int want_record(struct writer *writer, const char *name, CXType canonical)
+/* The typedef that stands for a record, or NULL. */
+static char *typedef_name(const struct writer *writer, CXType canonical)
+{
+	CXString usr = clang_getCursorUSR(clang_getTypeDeclaration(canonical));
+	struct named_type key = {.name = (char *)(uintptr_t)clang_getCString(usr)};
+	struct named_type *const *found = tfind(&key, &writer->typedefs, compare_types);
+
+	clang_disposeString(usr);
+	return found ? copy_of(clang_getTypedefName((*found)->type)) : NULL;
+}
+
+/* The name under which C code knows a record: a typedef's, best one like its tag, or else the tag.
+ * Records without a name are called after the member that has their type. Returns a copy. */
+static char *record_name(const struct writer *writer, CXType canonical, bool *tag_only)
+{
+	cleanup_free char *text = copy_of(clang_getTypeSpelling(canonical));
+	bool tagged = text && (!strncmp(text, "struct ", 7) || !strncmp(text, "union ", 6));
+	const char *name = tagged ? strchr(text, ' ') + 1 : text;
+	const struct named_type *same;
+
+	*tag_only = false;
+	if (!text || strchr(name, '(') || strchr(name, ' '))
+		return NULL;
+	same = find_type(writer, name);
+	if (!tagged || (same && same->type.kind == CXType_Typedef))
+		return strdup(name);
+	char *other = typedef_name(writer, canonical);
+	*tag_only = !other;
+	return other ? other : strdup(name);
+}
+
+static int want_record(struct writer *writer, const char *name, CXType canonical, bool tag_only)
 {
 	struct record *record;
 
@@ -113,6 +165,7 @@ static int want_record(struct writer *writer, const char *name, CXType canonical
 	if (!record)
 		return -ENOMEM;
 	record->type = canonical;
+	record->tag_only = tag_only;
 	record->name = strdup(name);
 	return record->name ? 0 : -ENOMEM;
 }
@@ -220,6 +273,7 @@ static int field_type(struct writer *writer, CXType type, const char *field, cha
 	CXType canonical = clang_getCanonicalType(type);
 	cleanup_free char *name = NULL;
 	const char *scalar;
+	bool tag_only;
 
 	if (canonical.kind != CXType_Record) {
 		scalar = scalar_word(type, canonical);
@@ -229,11 +283,11 @@ static int field_type(struct writer *writer, CXType type, const char *field, cha
 		snprintf(word, size, "%s", scalar);
 		return 0;
 	}
-	name = record_name(canonical);
+	name = record_name(writer, canonical, &tag_only);
 	if (!name && asprintf(&name, "%s.%s", writer->owner, field) < 0)
 		return -ENOMEM;
 	snprintf(word, size, "%s", name);
-	return want_record(writer, name, canonical);
+	return want_record(writer, name, canonical, tag_only);
 }
 
 static long long round_up(long long value, long long align)
@@ -301,6 +355,8 @@ static int write_record(struct writer *writer, const struct record *record)
 		fprintf(writer->out, " align=%lld", align);
 	if (size != round_up(writer->at, align))
 		fprintf(writer->out, " size=%lld", size);
+	if (record->tag_only)
+		fprintf(writer->out, " tag");
 	fprintf(writer->out, "\n");
 	return 0;
 }
@@ -310,6 +366,7 @@ static int write_call(struct writer *writer, struct extract_call *call)
 	const struct named_type *type = call->params ? find_type(writer, call->params) : NULL;
 	cleanup_free char *name = NULL;
 	CXType canonical;
+	bool tag_only;
 
 	if (!type) {
 		fprintf(writer->out, "%s %s 0x%x -\n", extract_kind_word(call->kind), call->name,
@@ -318,12 +375,12 @@ static int write_call(struct writer *writer, struct extract_call *call)
 	}
 	canonical = clang_getCanonicalType(type->type);
 	if (canonical.kind == CXType_Record) {
-		name = record_name(canonical);
+		name = record_name(writer, canonical, &tag_only);
 		if (!name)
 			return mpu_fail(writer->error, EINVAL, "%s has no name", call->params);
 		fprintf(writer->out, "%s %s 0x%x %s\n", extract_kind_word(call->kind), call->name,
 			call->number, name);
-		return want_record(writer, name, canonical);
+		return want_record(writer, name, canonical, tag_only);
 	}
 	if (!scalar_word(type->type, canonical))
 		return mpu_fail(writer->error, EINVAL, "%s is of a type that is not known",
@@ -427,6 +484,7 @@ int extract_write(struct extract *extract, FILE *out, struct mpu_error *error)
 		free(writer.record[i].name);
 	free(writer.record);
 	tdestroy(writer.types, free_type);
+	tdestroy(writer.typedefs, free_type);
 	if (writer.rc == -ENOMEM)
 		mpu_fail(error, ENOMEM, "no memory");
 	return writer.rc;

@@ -58,8 +58,7 @@ int extract_read_params(struct extract *extract, const char *path, struct mpu_er
 	return table_read(path, read_param, extract, error);
 }
 
-/* The version that the tree gives itself: version.mk, NVIDIA_VERSION = ... */
-static int check_version(const char *tree, const char *expected, struct mpu_error *error)
+int extract_version(const char *tree, char *version, size_t size, struct mpu_error *error)
 {
 	cleanup_free char *path = NULL, *line = NULL;
 	cleanup_file FILE *file = NULL;
@@ -77,9 +76,18 @@ static int check_version(const char *tree, const char *expected, struct mpu_erro
 			*found = '\0';
 	if (!*found)
 		return mpu_fail(error, EINVAL, "%s: names no NVIDIA_VERSION", path);
-	if (expected && strcmp(found, expected))
-		return mpu_fail(error, EINVAL, "%s: is %s, not %s", path, found, expected);
+	snprintf(version, size, "%s", found);
 	return 0;
+}
+
+static int check_version(const char *tree, const char *expected, struct mpu_error *error)
+{
+	char found[64];
+	int rc = extract_version(tree, found, sizeof(found), error);
+
+	if (!rc && expected && strcmp(found, expected))
+		rc = mpu_fail(error, EINVAL, "%s/version.mk: is %s, not %s", tree, found, expected);
+	return rc;
 }
 
 int extract_tree(const char *tree, const char *version, const char *params, FILE *out,

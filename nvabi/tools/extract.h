@@ -68,4 +68,12 @@ int extract_tree(const char *tree, const char *version, const char *params, FILE
 
 void extract_free(struct extract *extract);
 
+/* The version that the tree gives itself (version.mk). */
+int extract_version(const char *tree, char *version, size_t size, struct mpu_error *error);
+
+/* A hash over the tokens of FUNCTION, defined in FILE of the tree, comments and blanks left out; 0
+ * in HASH where the tree has no such function. */
+int extract_function_hash(const char *tree, const char *file, const char *function, uint64_t *hash,
+			  struct mpu_error *error);
+
 #endif

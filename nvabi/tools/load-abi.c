@@ -108,6 +108,10 @@ static int parse_record(struct loaded_abi *abi, const struct table_line *line,
 		bool align = !strncmp(line->word[i], "align=", 6);
 		uint64_t number;
 
+		if (!strcmp(line->word[i], "tag")) {
+			change->flags |= ABI_TAG;
+			continue;
+		}
 		if (!align && strncmp(line->word[i], "size=", 5)) {
 			rc = parse_field(abi, line, line->word[i], change, error);
 			continue;
@@ -254,13 +258,6 @@ int load_abi_folder(struct loaded_abi *abi, const char *path, struct mpu_error *
 	return rc;
 }
 
-int load_abi_section(struct loaded_abi *abi, const char *release, struct mpu_error *error)
-{
-	const struct table_line line = {.file = "the tree of releases", .number = 0};
-
-	return load_release_of(&abi->tree, &line, release, &abi->at_release, error);
-}
-
 static int read_installer(const struct table_line *line, void *context, struct mpu_error *error)
 {
 	struct loaded_abi *abi = context;
@@ -325,6 +322,8 @@ static int read_role(const struct table_line *line, void *context, struct mpu_er
 		return mpu_fail(error, ENOMEM, "no memory");
 	if (!role.role)
 		return table_refuse(line, error, "'%s' is no role", line->word[2]);
+	if (!any_release_has(abi, role.item, role.field) && abi->one_release)
+		return 0;
 	if (!any_release_has(abi, role.item, role.field))
 		return table_refuse(line, error, "no release has a field %s in %s", line->word[1],
 				    line->word[0]);

@@ -61,6 +61,7 @@ struct loaded_abi {
 	char **file; /* names, for errors */
 	uint32_t file_count;
 	uint32_t at_release; /* of the section being read, or UINT32_MAX */
+	bool one_release;    /* only part of the history is there: roles may find no field */
 	/* Compiled: */
 	nvabi_item *out_item;
 	struct nvabi_abi_change *out_change;
@@ -72,6 +73,10 @@ struct loaded_abi {
 /* Starts with the tree of the file RELEASES. */
 int load_abi_begin(struct loaded_abi *abi, const char *releases, struct mpu_error *error);
 
+/* Starts for the rows of one release alone, which nvabi-extract wrote. */
+int load_abi_begin_one(struct loaded_abi *abi, const struct nvabi_version *version,
+		       struct mpu_error *error);
+
 /* Reads one file of rows. Refuses, with file and line: malformed rows, releases that are not in the
  * tree, a second row for the same thing in one release, rows that change nothing, and the going of
  * what was not there. A release's parents must have been read before it. */
@@ -79,9 +84,6 @@ int load_abi_file(struct loaded_abi *abi, const char *path, struct mpu_error *er
 
 /* Reads all files of the folder PATH, in the order of their numbers. */
 int load_abi_folder(struct loaded_abi *abi, const char *path, struct mpu_error *error);
-
-/* Starts the rows of RELEASE, for rows without a section of their own: what nvabi-extract wrote. */
-int load_abi_section(struct loaded_abi *abi, const char *release, struct mpu_error *error);
 
 /* Reads the roles of fields. Refuses roles of fields that no release has, and a second role. */
 int load_abi_roles(struct loaded_abi *abi, const char *path, struct mpu_error *error);
