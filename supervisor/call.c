@@ -80,8 +80,8 @@ static void remember(struct listener *listener, pid_t tid)
 {
 	const struct engine *engine = listener->engine;
 
-	if (listener->settings.view == MPU_VIEW_CONTAINER &&
-	    listener->settings.policy != MPU_POLICY_OFF &&
+	if (listener->settings.policy != MPU_POLICY_OFF &&
+	    (listener->settings.view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
 	    roster_due(&listener->ring->recent, tid, coarse_ms()))
 		roster_note(engine->roster, tid, engine->remembers_threads);
 }

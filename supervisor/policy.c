@@ -29,6 +29,12 @@ static bool has_kernel_pointers(const struct nvabi_pid_control *control)
 	       control->engine[0].os_pid_info != NVABI_NONE;
 }
 
+/* Some releases name the thread that made the RM client, to callers of the initial namespace too. */
+static bool names_threads(const struct nvabi_pids *pids, const struct nvabi_pid_control *control)
+{
+	return pids->semantics.kind == NVABI_TID && space_of(pids, control) != NVABI_GLOBAL;
+}
+
 /* Seen from its own PID namespace: GET_PIDS is never right (every release that translates lists
  * duplicates and may drop a process); GET_PID_INFO is right where it takes the namespace's process
  * ids; all else speaks global numbers somewhere. */
@@ -61,7 +67,7 @@ bool policy_handles(const struct nvabi_pids *pids, const struct mpu_settings *se
 	if (settings->policy == MPU_POLICY_ALWAYS || has_kernel_pointers(control))
 		return true;
 	if (in_init_ns)
-		return false;
+		return names_threads(pids, control);
 	if (settings->view == MPU_VIEW_HOST)
 		return space_of(pids, control) != NVABI_GLOBAL;
 	return wrong_in_container(pids, control);

@@ -148,7 +148,7 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 	int levels = pidmap_namespaces(tid, ids, numbers, TARGET_LEVELS);
 	struct task_status status;
 
-	if (levels <= 0 || task_status_read(tid, &status))
+	if (levels < 0 || (!levels && !with_thread) || task_status_read(tid, &status))
 		return;
 	ticks = task_start_ticks(status.tgid);
 	locked(roster);
