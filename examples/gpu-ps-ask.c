@@ -170,8 +170,10 @@ static void ask_account(struct rm_client *client, uint32_t gpu_id, uint32_t pid,
 		       &out->info, sizeof(out->info));
 }
 
-static void ask_accounting(struct rm_client *client, uint32_t gpu_id, struct ps_gpu *out)
+static void ask_accounting(struct rm_client *client, uint32_t gpu_id,
+			   const struct ps_options *options, struct ps_gpu *out)
 {
+	unsigned listed;
 	uint32_t state[3] = {gpu_id}; /* gpuId, pid, state */
 
 	out->acct_state_result =
@@ -184,11 +186,14 @@ static void ask_accounting(struct rm_client *client, uint32_t gpu_id, struct ps_
 	    rm_control(client, client->handle, NV0000_CTRL_CMD_GPUACCT_GET_ACCOUNTING_PIDS,
 		       out->acct_pids, sizeof(*out->acct_pids));
 	if (out->acct_pids_result || out->acct_pids->pidCount > NV0000_GPUACCT_PID_MAX_COUNT)
-		return;
-	out->accounts = out->acct_pids->pidCount;
+		out->acct_pids->pidCount = 0;
+	listed = out->acct_pids->pidCount;
+	out->accounts = listed + options->accounts;
 	out->account = allocate((out->accounts + 1) * sizeof(*out->account));
 	for (unsigned i = 0; i < out->accounts; i++)
-		ask_account(client, gpu_id, out->acct_pids->pidTbl[i], &out->account[i]);
+		ask_account(client, gpu_id,
+			    i < listed ? out->acct_pids->pidTbl[i] : options->account[i - listed],
+			    &out->account[i]);
 }
 
 static void ask_sessions(struct rm_client *client, const struct rm_gpu *gpu, struct ps_gpu *out)
@@ -230,7 +235,7 @@ void ps_ask(struct rm_client *client, uint32_t gpu_id, const struct ps_options *
 	ask_memory(client, &gpu, options, out);
 	ask_util(client, &gpu, &out->util);
 	ask_util_v1(client, &gpu, &out->util_v1);
-	ask_accounting(client, gpu_id, out);
+	ask_accounting(client, gpu_id, options, out);
 	ask_sessions(client, &gpu, out);
 }
 

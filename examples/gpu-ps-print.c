@@ -90,7 +90,7 @@ static void print_accounting(const struct ps_gpu *gpu)
 	print_result(gpu->acct_state_result);
 	printf(",\"enabled\":%u},\"pids\":{", gpu->acct_state);
 	print_result(gpu->acct_pids_result);
-	print_numbers("pids", gpu->acct_pids->pidTbl, gpu->accounts);
+	print_numbers("pids", gpu->acct_pids->pidTbl, gpu->acct_pids->pidCount);
 	fputs("},\"processes\":[", stdout);
 	for (unsigned i = 0; i < gpu->accounts; i++) {
 		const struct ps_account *account = &gpu->account[i];

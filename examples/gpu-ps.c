@@ -9,10 +9,12 @@
 #include "base/cleanup.h"
 #include "examples/gpu-ps.h"
 
-static const char usage[] = "usage: gpu-ps [--dev-root=DIR] [--json] [--class=N]...\n"
-			    "  --dev-root=DIR  folder of the devices (/dev)\n"
-			    "  --json          exactly what was received\n"
-			    "  --class=N       a further class to ask for\n";
+static const char usage[] =
+    "usage: gpu-ps [--dev-root=DIR] [--json] [--class=N]... [--account=PID]...\n"
+    "  --dev-root=DIR  folder of the devices (/dev)\n"
+    "  --json          exactly what was received\n"
+    "  --class=N       a further class to ask for\n"
+    "  --account=PID   ask for the accounting of PID too\n";
 
 static void parse_options(int argc, char **argv, struct ps_options *options)
 {
@@ -20,6 +22,7 @@ static void parse_options(int argc, char **argv, struct ps_options *options)
 	    {"dev-root", required_argument, NULL, 'd'},
 	    {"json", no_argument, NULL, 'j'},
 	    {"class", required_argument, NULL, 'c'},
+	    {"account", required_argument, NULL, 'a'},
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
@@ -43,6 +46,13 @@ static void parse_options(int argc, char **argv, struct ps_options *options)
 				exit(1);
 			}
 			options->class_id[options->classes++] = (uint32_t)strtoul(optarg, NULL, 0);
+			break;
+		case 'a':
+			if (options->accounts == PS_ACCOUNTS) {
+				fprintf(stderr, "gpu-ps: --account: at most %d\n", PS_ACCOUNTS);
+				exit(1);
+			}
+			options->account[options->accounts++] = (uint32_t)strtoul(optarg, NULL, 0);
 			break;
 		case 'h':
 			fputs(usage, stdout);

@@ -4,13 +4,15 @@
 
 #include "examples/rmclient.h"
 
-enum { PS_CLASSES = 8, PS_PIDS = NV2080_CTRL_GPU_GET_PIDS_MAX_COUNT };
+enum { PS_CLASSES = 8, PS_ACCOUNTS = 16, PS_PIDS = NV2080_CTRL_GPU_GET_PIDS_MAX_COUNT };
 
 struct ps_options {
 	const char *dev_root;
 	bool json;
 	uint32_t class_id[PS_CLASSES];
 	unsigned classes;
+	uint32_t account[PS_ACCOUNTS]; /* to be asked for besides those that are listed */
+	unsigned accounts;
 };
 
 /* Results are 0, a positive NV_STATUS or a negative errno. */
@@ -56,7 +58,7 @@ struct ps_gpu {
 	uint32_t acct_state;
 	int acct_pids_result;
 	struct acct_pids *acct_pids;
-	unsigned accounts;
+	unsigned accounts; /* those listed, then those of the options */
 	struct ps_account *account;
 	int nvenc_result, nvenc_v2_result, nvfbc_result;
 	struct nvenc_sessions_v2 *nvenc, *nvenc_v2;
