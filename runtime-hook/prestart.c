@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <string.h>
 
+/* The parent of PID, 0 where that lies outside of this PID namespace, -1 when PID is gone. */
 static pid_t parent_of(pid_t pid)
 {
 	cleanup_free char *path = NULL;
@@ -19,12 +20,12 @@ static pid_t parent_of(pid_t pid)
 	int parent;
 
 	if (asprintf(&path, "/proc/%d/status", pid) < 0)
-		return 0;
+		return -1;
 	status = fopen(path, "re");
 	while (status && fgets(line, sizeof(line), status))
 		if (sscanf(line, "PPid: %d", &parent) == 1)
 			return parent;
-	return 0;
+	return -1;
 }
 
 /* The runtime that called this hook, or a program between, is the parent of the container's init.
@@ -33,7 +34,7 @@ static int check_kinship(pid_t pid, struct mpu_error *error)
 {
 	pid_t parent = parent_of(pid);
 
-	if (parent == 0)
+	if (parent < 0)
 		return mpu_fail(error, ESRCH, "the container's process %d is gone", pid);
 	for (pid_t elder = getppid(); elder > 1; elder = parent_of(elder))
 		if (elder == parent)

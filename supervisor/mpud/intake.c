@@ -120,21 +120,23 @@ static int hand_on(struct intake *intake, struct connection *connection, struct 
 		   struct mpu_error *error)
 {
 	struct mpud_container container = {0};
+	char label[ENGINE_LABEL];
 	size_t index;
 	int listener, result = mpud_read_state(state, &container, &index, error);
 
 	if (result)
 		return result;
+	mpud_label(container.id, label);
 	if (index >= connection->fd_count)
 		return mpu_fail(error, EBADF,
-				"container %.64s: %zu descriptors came along, the "
+				"container %s: %zu descriptors came along, the "
 				"listener should be number %zu",
-				container.id, connection->fd_count, index + 1);
+				label, connection->fd_count, index + 1);
 	if (!is_listener(connection->fds[index]))
 		return mpu_fail(error, EBADF,
-				"container %.64s: the descriptor that came along is no seccomp "
+				"container %s: the descriptor that came along is no seccomp "
 				"listener",
-				container.id);
+				label);
 	listener = connection->fds[index];
 	connection->fds[index] = connection->fds[--connection->fd_count];
 	return intake->sink(intake->context, listener, &container, error);
@@ -278,11 +280,6 @@ static int expire(struct intake *intake)
 	int64_t now = now_ms(), first = INT64_MAX;
 	struct connection *next;
 
-	if (!intake->accepting && intake->accept_again > now)
-		first = intake->accept_again;
-	else if (intake->count < MAX_CONNECTIONS)
-		watch_socket(intake, true);
-
 	for (struct connection *one = intake->connections; one; one = next) {
 		next = one->next;
 		if (one->deadline <= now)
@@ -290,6 +287,10 @@ static int expire(struct intake *intake)
 		else if (one->deadline < first)
 			first = one->deadline;
 	}
+	if (!intake->accepting && intake->accept_again > now && intake->accept_again < first)
+		first = intake->accept_again;
+	if (intake->accept_again <= now && intake->count < MAX_CONNECTIONS)
+		watch_socket(intake, true);
 	return first == INT64_MAX ? -1 : (int)(first - now) + 1;
 }
 

@@ -76,8 +76,7 @@ static struct mpu_settings settings_of(const struct mpud *mpud,
 	return settings;
 }
 
-/* A container's id comes from its runtime, and so from anywhere. */
-static void make_label(const char *id, char label[ENGINE_LABEL])
+void mpud_label(const char *id, char label[ENGINE_LABEL])
 {
 	size_t i = 0;
 
@@ -94,7 +93,7 @@ static int take_listener(void *context, int listener, const struct mpud_containe
 	struct mpu_settings settings;
 	int result;
 
-	make_label(container->id, label);
+	mpud_label(container->id, label);
 	settings = settings_of(mpud, container, label);
 	result = engine_add_listener(mpud->engine, listener, &settings, label, 0);
 	if (result)

@@ -44,6 +44,9 @@ void mpud_socket_close(struct mpud_socket *socket);
 int mpud_socket_check_peer(const struct mpud_socket *socket, int connection,
 			   struct mpu_error *error);
 
+/* A container's ID, which comes from its runtime and so from anywhere, made fit for the log. */
+void mpud_label(const char *id, char label[ENGINE_LABEL]);
+
 /* Tells systemd STATE ("READY=1"), where it waits to be told. */
 void mpud_notify(const char *state);
 

@@ -24,6 +24,8 @@ APPLETS = ["sh", "cat", "sleep", "ps", "true", "kill", "mount", "head"]
 LOOK = ("gpu-hold --dev-root=/gpu --memory=100 --util=gr:40 | { read word pid; echo held $pid; "
         "gpu-ps --dev-root=/gpu --json; kill $pid; }")
 # The same program as the container's only one.
+# podman's default, as its package has it.
+PROFILE = ROOT / "tests/data/seccomp/podman.json"
 ALONE = ["/bin/gpu-ps", "--dev-root=/gpu", "--json", f"--class={SUBDEVICE}"]
 
 

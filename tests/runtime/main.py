@@ -1,4 +1,5 @@
-"""Runs the cases of all runtimes, or those whose name contains the second argument."""
+"""Runs the cases of all runtimes, or those of the module or with the name that the second argument
+tells."""
 import os
 import sys
 
@@ -17,7 +18,7 @@ MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_b
 
 
 def main():
-    build, wanted = sys.argv[1], sys.argv[2] or None
+    build, wanted = sys.argv[1], sys.argv[2].replace(" ", "_") or None
     if os.geteuid() != 0:
         report("not-run", "container runtimes", "wants root")
         return 1
@@ -25,13 +26,16 @@ def main():
     try:
         for module in MODULES:
             module.world = here
+            cases = [name for name in vars(module) if name.startswith("test_")]
+            if wanted and wanted != module.__name__ and not any(wanted in name for name in cases):
+                continue
             missing = [name for name in module.NEEDS if not containers.installed(name)]
             if missing:
                 report("not-run", module.TITLE, f"not installed: {' '.join(missing)}")
                 continue
             module.start()
             try:
-                run_cases(module, wanted)
+                run_cases(module, None if wanted == module.__name__ else wanted)
             finally:
                 module.stop()
     finally:
