@@ -294,8 +294,9 @@ void nvabi_abi_write_rows(struct nvabi_abi *abi, FILE *out)
 	struct nvabi_call call;
 
 	while (nvabi_abi_next(abi, &cursor, &call))
-		fprintf(out, "%s %s 0x%x %s\n", nvabi_kind_name(call.kind), call.name, call.number,
-			call.structure ? call.structure : "-");
+		fprintf(out, "%s %s 0x%x %s%s\n", nvabi_kind_name(call.kind), call.name,
+			call.number, call.structure ? call.structure : "-",
+			call.unnamed ? " unnamed" : "");
 	/* Structures and unions: the extraction sorts whole lines, so structures come first. */
 	for (int unions = 0; unions < 2; unions++)
 		for (uint32_t i = 0; i < abi->tables->item_count; i++)

@@ -40,8 +40,9 @@ enum { ABI_KIND_RECORD = NVABI_KINDS, ABI_KIND_SHIFT = 28 };
  * records by name behind the calls. */
 typedef uint32_t nvabi_item;
 
-/* ABI_TAG: C knows the record by its tag only, as `struct NAME`. */
-enum nvabi_change_flags { ABI_GONE = 1, ABI_UNION = 2, ABI_TAG = 4 };
+/* ABI_TAG: C knows the record by its tag only, as `struct NAME`. ABI_UNNAMED: no public header has
+ * the call's name; the driver exports it all the same. */
+enum nvabi_change_flags { ABI_GONE = 1, ABI_UNION = 2, ABI_TAG = 4, ABI_UNNAMED = 8 };
 
 /* At RELEASE, the item appears, changes or goes. The changes of one item stand together. */
 struct nvabi_abi_change {

@@ -45,6 +45,7 @@ struct nvabi_call {
 	const char *structure; /* of the parameters; NULL: none, or none in the public headers */
 	uint32_t size;	       /* bytes; 0 without a structure */
 	uint32_t align;
+	bool unnamed; /* no public header has this name */
 };
 
 /* A field. Offsets and sizes in bytes. */

@@ -67,6 +67,9 @@ struct nvabi_pid_control {
 	 * assumed_size bytes, the size which they have there. */
 	uint32_t size;
 	uint32_t assumed_size; /* 0 where size is known */
+	/* 1 where the driver does not export the control and hands its params on to firmware as
+	 * they are, pointers of the caller included (bit 15 set; rmapi_gss_legacy_control.c). */
+	uint16_t raw;
 	/* The GPU asked about (u32 gpuId of the GPUACCT calls), or NVABI_NONE. */
 	uint16_t gpu_id;
 	/* A single PID in the parameters themselves (u32), or NVABI_NONE. */

@@ -81,6 +81,7 @@ static void write_control(FILE *out, const struct nvabi_control_change *change)
 	MEMBER(buffer_size);
 	MEMBER(sample_count);
 	MEMBER(tracker);
+	MEMBER(raw);
 #undef MEMBER
 	write_engines(out, at);
 	fprintf(out, "\t}},\n");

@@ -1,5 +1,7 @@
-/* Whether a function of the driver is the same in two trees, whatever its comments and blanks. */
+/* What is asked of the driver's C files, token by token: whether a function is the same in two
+ * trees, whatever its comments and blanks, and whether a control is exported. */
 #include "nvabi/tools/extract.h"
+#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 
@@ -74,27 +76,42 @@ static uint64_t hash_definition(const struct tokens *tokens, const char *name)
 	return 0;
 }
 
+/* Reads the tokens of one file alone, its includes left out. Free them with close_tokens(). */
+static bool open_tokens(struct extract *extract, const char *path, struct tokens *tokens)
+{
+	size_t size = 0;
+	CXFile file;
+
+	*tokens = (struct tokens){0};
+	if (clang_parseTranslationUnit2(extract->index, path, NULL, 0, NULL, 0,
+					CXTranslationUnit_SingleFileParse, &tokens->unit))
+		return false;
+	file = clang_getFile(tokens->unit, path);
+	if (file && clang_getFileContents(tokens->unit, file, &size))
+		clang_tokenize(tokens->unit,
+			       clang_getRange(clang_getLocationForOffset(tokens->unit, file, 0),
+					      clang_getLocationForOffset(tokens->unit, file,
+									 (unsigned int)size)),
+			       &tokens->token, &tokens->count);
+	return true;
+}
+
+static void close_tokens(struct tokens *tokens)
+{
+	if (tokens->token)
+		clang_disposeTokens(tokens->unit, tokens->token, tokens->count);
+	if (tokens->unit)
+		clang_disposeTranslationUnit(tokens->unit);
+}
+
 static uint64_t hash_in_file(struct extract *extract, const char *path, const char *function)
 {
-	struct tokens tokens = {0};
+	struct tokens tokens;
 	uint64_t hash = 0;
 
-	if (clang_parseTranslationUnit2(extract->index, path, NULL, 0, NULL, 0,
-					CXTranslationUnit_SingleFileParse, &tokens.unit))
-		return 0;
-	CXFile file = clang_getFile(tokens.unit, path);
-	size_t size = 0;
-
-	if (file && clang_getFileContents(tokens.unit, file, &size)) {
-		CXSourceRange all = clang_getRange(
-		    clang_getLocationForOffset(tokens.unit, file, 0),
-		    clang_getLocationForOffset(tokens.unit, file, (unsigned int)size));
-
-		clang_tokenize(tokens.unit, all, &tokens.token, &tokens.count);
+	if (open_tokens(extract, path, &tokens))
 		hash = hash_definition(&tokens, function);
-		clang_disposeTokens(tokens.unit, tokens.token, tokens.count);
-	}
-	clang_disposeTranslationUnit(tokens.unit);
+	close_tokens(&tokens);
 	return hash;
 }
 
@@ -111,4 +128,75 @@ int extract_function_hash(const char *tree, const char *file, const char *functi
 		*hash = hash_in_file(&extract, path, function);
 	extract_free(&extract);
 	return 0;
+}
+
+/* The generated tables of exported controls, whose rows begin with the control's number. */
+static const char *const export_tables[] = {"src/nvidia/generated/g_subdevice_nvoc.c",
+					    "src/nvidia/generated/g_device_nvoc.c"};
+
+struct unnamed {
+	struct extract *extract;
+	struct tokens table[2];
+};
+
+static bool is_exported(const struct unnamed *unnamed, const char *number)
+{
+	cleanup_free char *literal = NULL;
+
+	if (asprintf(&literal, "%su", number) < 0)
+		return false;
+	for (size_t t = 0; t < 2; t++)
+		for (unsigned int i = 0; i < unnamed->table[t].count; i++)
+			if (spells(&unnamed->table[t], i, literal))
+				return true;
+	return false;
+}
+
+static int read_unnamed(const struct table_line *line, void *context, struct mpu_error *error)
+{
+	struct unnamed *unnamed = context;
+	struct extract_call *call;
+	uint64_t number;
+	bool always;
+
+	if (line->count < 5)
+		return table_refuse(line, error, "wants: number name structure where source");
+	always = !strcmp(line->word[3], "always");
+	if (!always && strcmp(line->word[3], "exported"))
+		return table_refuse(line, error, "'%s' is neither always nor exported",
+				    line->word[3]);
+	if (table_number(line->word[0], UINT32_MAX, &number))
+		return table_refuse(line, error, "'%s' is not a number", line->word[0]);
+	if (!always && !is_exported(unnamed, line->word[0]))
+		return 0;
+	call = extract_add(unnamed->extract, EXTRACT_CONTROL, line->word[1]);
+	if (!call)
+		return mpu_fail(error, ENOMEM, "no memory");
+	if (call->params)
+		return 0; /* this release's headers do name it */
+	call->unnamed = call->known = true;
+	call->number = (uint32_t)number;
+	call->params = strdup(line->word[2]);
+	return call->params ? 0 : mpu_fail(error, ENOMEM, "no memory");
+}
+
+int extract_unnamed(struct extract *extract, const char *path, struct mpu_error *error)
+{
+	struct unnamed unnamed = {.extract = extract};
+	int rc = 0;
+
+	for (size_t t = 0; !rc && t < 2; t++) {
+		cleanup_free char *table = NULL;
+
+		if (asprintf(&table, "%s/%s", extract->tree, export_tables[t]) < 0)
+			return mpu_fail(error, ENOMEM, "no memory");
+		if (access(table, R_OK) || !open_tokens(extract, table, &unnamed.table[t]))
+			rc = mpu_fail(error, EINVAL, "%s: not the driver's source: %s is not there",
+				      extract->tree, export_tables[t]);
+	}
+	if (!rc)
+		rc = table_read(path, read_unnamed, &unnamed, error);
+	close_tokens(&unnamed.table[0]);
+	close_tokens(&unnamed.table[1]);
+	return rc;
 }

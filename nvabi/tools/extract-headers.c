@@ -20,9 +20,11 @@ static const char *const required[] = {
     ARCH "/nv_escape.h",	ARCH "/nv-unix-nvos-params-wrappers.h",
     UVM "/uvm_ioctl.h",		UVM "/uvm_linux_ioctl.h",
 };
-static const char *const optional[] = {
-    ARCH "/nv-ioctl-numa.h",
-    ARCH "/nv-ioctl-lockless-diag.h",
+/* Of each pair the first that is there: nv-ioctl-numa.h was the kernel interface's alone at first.
+ */
+static const char *const optional[][2] = {
+    {ARCH "/nv-ioctl-numa.h", "kernel-open/common/inc/nv-ioctl-numa.h"},
+    {ARCH "/nv-ioctl-lockless-diag.h", NULL},
 };
 static const char *const folders[] = {SDK "/alloc", SDK "/class", SDK "/ctrl"};
 
@@ -91,8 +93,12 @@ int extract_find_headers(struct extract *extract, struct mpu_error *error)
 		rc = add_header(extract, required[i]);
 	}
 	for (size_t i = 0; !rc && i < sizeof(optional) / sizeof(*optional); i++)
-		if (there(extract, optional[i]))
-			rc = add_header(extract, optional[i]);
+		for (size_t k = 0; !rc && k < 2 && optional[i][k]; k++) {
+			if (!there(extract, optional[i][k]))
+				continue;
+			rc = add_header(extract, optional[i][k]);
+			break;
+		}
 	for (size_t i = 0; !rc && i < sizeof(folders) / sizeof(*folders); i++)
 		rc = add_folder(extract, folders[i]);
 	return rc ? mpu_fail(error, ENOMEM, "%s: cannot be listed", extract->tree) : 0;

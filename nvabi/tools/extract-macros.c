@@ -161,6 +161,30 @@ static bool is_class(const struct macro *macro)
 	return end == macro->file + 6 && !strcmp(end, ".h") && number == expected && number >= 0x10;
 }
 
+static const char *without_suffix(const char *name, const char *suffix, size_t *length)
+{
+	*length = strlen(name);
+	if (*length <= strlen(suffix) || strcmp(name + *length - strlen(suffix), suffix))
+		return NULL;
+	*length -= strlen(suffix);
+	return name;
+}
+
+/* A class's header gives its parameters the class's number as a message id. */
+static int add_message(struct extract *extract, const struct macro *macro, size_t length)
+{
+	struct extract_message *message;
+	uint64_t number = 0;
+
+	is_literal(macro, &number);
+	message = table_append(&extract->message, &extract->message_count, sizeof(*message));
+	if (!message)
+		return -ENOMEM;
+	message->number = (uint32_t)number;
+	message->params = strndup(macro->name, length);
+	return message->params ? 0 : -ENOMEM;
+}
+
 static bool is_escape(const struct macro *macro)
 {
 	return !strncmp(macro->name, "NV_ESC_", 7) &&
@@ -184,7 +208,10 @@ static int add_macro(struct extract *extract, const struct macro *macro)
 	struct extract_call *call;
 	char params[192] = "";
 	enum extract_kind kind;
+	size_t length;
 
+	if (is_class(macro) && without_suffix(macro->name, "_MESSAGE_ID", &length))
+		return add_message(extract, macro, length);
 	if (is_control(macro, params, sizeof(params)))
 		kind = EXTRACT_CONTROL;
 	else if (is_class(macro))

@@ -368,9 +368,11 @@ static int write_call(struct writer *writer, struct extract_call *call)
 	CXType canonical;
 	bool tag_only;
 
+	const char *unnamed = call->unnamed ? " unnamed" : "";
+
 	if (!type) {
-		fprintf(writer->out, "%s %s 0x%x -\n", extract_kind_word(call->kind), call->name,
-			call->number);
+		fprintf(writer->out, "%s %s 0x%x -%s\n", extract_kind_word(call->kind), call->name,
+			call->number, unnamed);
 		return 0;
 	}
 	canonical = clang_getCanonicalType(type->type);
@@ -378,15 +380,15 @@ static int write_call(struct writer *writer, struct extract_call *call)
 		name = record_name(writer, canonical, &tag_only);
 		if (!name)
 			return mpu_fail(writer->error, EINVAL, "%s has no name", call->params);
-		fprintf(writer->out, "%s %s 0x%x %s\n", extract_kind_word(call->kind), call->name,
-			call->number, name);
+		fprintf(writer->out, "%s %s 0x%x %s%s\n", extract_kind_word(call->kind), call->name,
+			call->number, name, unnamed);
 		return want_record(writer, name, canonical, tag_only);
 	}
 	if (!scalar_word(type->type, canonical))
 		return mpu_fail(writer->error, EINVAL, "%s is of a type that is not known",
 				call->params);
-	fprintf(writer->out, "%s %s 0x%x %s\n", extract_kind_word(call->kind), call->name,
-		call->number, scalar_word(type->type, canonical));
+	fprintf(writer->out, "%s %s 0x%x %s%s\n", extract_kind_word(call->kind), call->name,
+		call->number, scalar_word(type->type, canonical), unnamed);
 	return 0;
 }
 
@@ -403,7 +405,7 @@ static int guess_params(const struct writer *writer, struct extract_call *call)
 	}
 	if (call->params && find_type(writer, call->params))
 		return 0;
-	if (call->kind == EXTRACT_CLASS || call->kind == EXTRACT_ESCAPE)
+	if (call->kind == EXTRACT_CLASS || call->kind == EXTRACT_ESCAPE || call->unnamed)
 		return 0;
 	for (size_t i = 0; i < 4; i++) {
 		bool shorten = i & 1;

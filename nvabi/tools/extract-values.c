@@ -24,6 +24,7 @@ static int add_resource(struct list_visit *visit, const char *alloc)
 	*visit->name = '\0';
 	if (!call)
 		return -ENOMEM;
+	call->listed = true;
 	if (!open || call->params)
 		return 0;
 	call->params = strndup(open + 1, strcspn(open + 1, ") "));
@@ -119,6 +120,25 @@ static enum CXChildVisitResult visit_value(CXCursor cursor, CXCursor parent, CXC
 	return CXChildVisit_Continue;
 }
 
+/* Classes of which the list of resources says nothing: their headers may. */
+static int name_class_params(struct extract *extract, struct mpu_error *error)
+{
+	for (uint32_t i = 0; i < extract->call_count; i++) {
+		struct extract_call *call = &extract->call[i];
+
+		if (call->kind != EXTRACT_CLASS || call->listed || call->params)
+			continue;
+		for (uint32_t m = 0; m < extract->message_count && !call->params; m++) {
+			if (extract->message[m].number != call->number)
+				continue;
+			call->params = strdup(extract->message[m].params);
+			if (!call->params)
+				return mpu_fail(error, ENOMEM, "no memory");
+		}
+	}
+	return 0;
+}
+
 int extract_numbers(struct extract *extract, struct mpu_error *error)
 {
 	cleanup_free char *tail = NULL;
@@ -129,8 +149,9 @@ int extract_numbers(struct extract *extract, struct mpu_error *error)
 	if (!out)
 		return mpu_fail(error, ENOMEM, "no memory");
 	for (uint32_t i = 0; i < extract->call_count; i++)
-		fprintf(out, "static const unsigned long long " VALUE_PREFIX "%s = (%s);\n",
-			extract->call[i].name, extract->call[i].name);
+		if (!extract->call[i].unnamed)
+			fprintf(out, "static const unsigned long long " VALUE_PREFIX "%s = (%s);\n",
+				extract->call[i].name, extract->call[i].name);
 	if (fclose(out))
 		return mpu_fail(error, ENOMEM, "no memory");
 	rc = extract_parse(extract, tail, error);
@@ -141,5 +162,5 @@ int extract_numbers(struct extract *extract, struct mpu_error *error)
 		if (!extract->call[i].known)
 			return mpu_fail(error, EINVAL, "%s: %s has no constant value",
 					extract->tree, extract->call[i].name);
-	return 0;
+	return name_class_params(extract, error);
 }

@@ -90,7 +90,34 @@ static int check_version(const char *tree, const char *expected, struct mpu_erro
 	return rc;
 }
 
-int extract_tree(const char *tree, const char *version, const char *params, FILE *out,
+static int extract_all(struct extract *extract, const char *data, FILE *out,
+		       struct mpu_error *error)
+{
+	cleanup_free char *params = NULL, *unnamed = NULL;
+	int rc;
+
+	if (asprintf(&params, "%s/call-params", data) < 0 ||
+	    asprintf(&unnamed, "%s/unnamed-controls", data) < 0)
+		return mpu_fail(error, ENOMEM, "no memory");
+	rc = extract_find_headers(extract, error);
+	if (!rc)
+		rc = extract_parse(extract, "", error);
+	if (!rc)
+		rc = extract_macros(extract, error);
+	if (!rc)
+		rc = extract_classes(extract, error);
+	if (!rc)
+		rc = extract_unnamed(extract, unnamed, error);
+	if (!rc)
+		rc = extract_read_params(extract, params, error);
+	if (!rc)
+		rc = extract_numbers(extract, error);
+	if (!rc)
+		rc = extract_write(extract, out, error);
+	return rc;
+}
+
+int extract_tree(const char *tree, const char *version, const char *data, FILE *out,
 		 struct mpu_error *error)
 {
 	struct extract extract = {.tree = strdup(tree)};
@@ -99,19 +126,7 @@ int extract_tree(const char *tree, const char *version, const char *params, FILE
 	if (!rc)
 		rc = check_version(tree, version, error);
 	if (!rc)
-		rc = extract_find_headers(&extract, error);
-	if (!rc)
-		rc = extract_parse(&extract, "", error);
-	if (!rc)
-		rc = extract_macros(&extract, error);
-	if (!rc)
-		rc = extract_classes(&extract, error);
-	if (!rc)
-		rc = extract_read_params(&extract, params, error);
-	if (!rc)
-		rc = extract_numbers(&extract, error);
-	if (!rc)
-		rc = extract_write(&extract, out, error);
+		rc = extract_all(&extract, data, out, error);
 	extract_free(&extract);
 	return rc;
 }
@@ -129,6 +144,9 @@ void extract_free(struct extract *extract)
 		free(extract->call[i].params);
 		free(extract->call[i].told);
 	}
+	for (uint32_t i = 0; i < extract->message_count; i++)
+		free(extract->message[i].params);
+	free(extract->message);
 	free(extract->header);
 	free(extract->call);
 	free(extract->tree);

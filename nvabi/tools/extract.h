@@ -19,7 +19,15 @@ struct extract_call {
 	char *params; /* structure, or NULL */
 	char *told;   /* the structure that nvabi/data/call-params gives it, or NULL */
 	uint32_t number;
-	bool known; /* the number is */
+	bool known;   /* the number is */
+	bool listed;  /* classes: the driver's list of resources says what its parameters are */
+	bool unnamed; /* controls: no header has its name */
+};
+
+/* "X_MESSAGE_ID" in a class's header: X are the parameters of class NUMBER. */
+struct extract_message {
+	char *params;
+	uint32_t number;
 };
 
 /* The driver's source and what was found in it. Free it with extract_free(). */
@@ -29,6 +37,8 @@ struct extract {
 	uint32_t header_count;
 	struct extract_call *call;
 	uint32_t call_count;
+	struct extract_message *message;
+	uint32_t message_count;
 	CXIndex index;
 	CXTranslationUnit unit;
 };
@@ -55,15 +65,18 @@ int extract_numbers(struct extract *extract, struct mpu_error *error);
 /* Reads the table of parameter structures that no header tells (nvabi/data/call-params). */
 int extract_read_params(struct extract *extract, const char *path, struct mpu_error *error);
 
+/* Adds the controls of nvabi/data/unnamed-controls which the driver in the tree exports. */
+int extract_unnamed(struct extract *extract, const char *path, struct mpu_error *error);
+
 /* Writes the rows of all calls and of all structures that they reach. */
 int extract_write(struct extract *extract, FILE *out, struct mpu_error *error);
 
 /* Adds a call, or finds the one that there is. Returns NULL without memory. NAME is copied. */
 struct extract_call *extract_add(struct extract *extract, enum extract_kind kind, const char *name);
 
-/* The whole: from the driver's source at TREE to rows on OUT. VERSION, when not NULL, must be the
- * version that the tree gives itself. */
-int extract_tree(const char *tree, const char *version, const char *params, FILE *out,
+/* The whole: from the driver's source at TREE to rows on OUT, with the tables of the folder DATA
+ * (nvabi/data). VERSION, when not NULL, must be the version that the tree gives itself. */
+int extract_tree(const char *tree, const char *version, const char *data, FILE *out,
 		 struct mpu_error *error);
 
 void extract_free(struct extract *extract);

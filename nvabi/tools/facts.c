@@ -131,6 +131,8 @@ static struct fact_counts walk_facts(struct nvabi_abi *abi, const struct fact_st
 	enum nvabi_tag tag;
 
 	while (nvabi_abi_next(abi, &cursor, &call)) {
+		if (call.unnamed)
+			continue;
 		style->call(out, &call);
 		walk.counts.calls++;
 	}

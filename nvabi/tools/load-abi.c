@@ -128,8 +128,10 @@ static int parse_call(struct loaded_abi *abi, const struct table_line *line,
 {
 	uint64_t number;
 
-	if (line->count != 4)
-		return table_refuse(line, error, "wants: %s name number structure", line->word[0]);
+	if (line->count != 4 && (line->count != 5 || strcmp(line->word[4], "unnamed")))
+		return table_refuse(line, error, "wants: %s name number structure [unnamed]",
+				    line->word[0]);
+	change->flags = line->count == 5 ? ABI_UNNAMED : 0;
 	if (table_number(line->word[2], UINT32_MAX, &number))
 		return table_refuse(line, error, "'%s' is not a number", line->word[2]);
 	change->value = (uint32_t)number;

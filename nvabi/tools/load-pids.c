@@ -54,15 +54,20 @@ static const struct {
 	const char *key;
 	size_t at;
 } offset_keys[] = {
-    OFFSET_KEY(gpu_id),		  OFFSET_KEY(pid),	     OFFSET_KEY(list_pointer),
-    OFFSET_KEY(list_count),	  OFFSET_KEY(list_first),    OFFSET_KEY(list_stride),
-    OFFSET_KEY(list_capacity),	  OFFSET_KEY(entry_pid),     OFFSET_KEY(entry_sub_pid),
-    OFFSET_KEY(entry_index),	  OFFSET_KEY(entry_result),  OFFSET_KEY(entry_data),
-    OFFSET_KEY(entry_data_count), OFFSET_KEY(entry_smc),     OFFSET_KEY(acct_sub_pid),
-    OFFSET_KEY(acct_gpu_util),	  OFFSET_KEY(acct_fb_util),  OFFSET_KEY(acct_max_fb_usage),
-    OFFSET_KEY(acct_start_time),  OFFSET_KEY(acct_end_time), OFFSET_KEY(shared_mask),
-    OFFSET_KEY(shared_width),	  OFFSET_KEY(all_users),     OFFSET_KEY(sample_timestamp),
-    OFFSET_KEY(buffer_size),	  OFFSET_KEY(sample_count),  OFFSET_KEY(tracker),
+    OFFSET_KEY(gpu_id),		  OFFSET_KEY(pid),
+    OFFSET_KEY(list_pointer),	  OFFSET_KEY(list_count),
+    OFFSET_KEY(list_first),	  OFFSET_KEY(list_stride),
+    OFFSET_KEY(list_capacity),	  OFFSET_KEY(entry_pid),
+    OFFSET_KEY(entry_sub_pid),	  OFFSET_KEY(entry_index),
+    OFFSET_KEY(entry_result),	  OFFSET_KEY(entry_data),
+    OFFSET_KEY(entry_data_count), OFFSET_KEY(entry_smc),
+    OFFSET_KEY(acct_sub_pid),	  OFFSET_KEY(acct_gpu_util),
+    OFFSET_KEY(acct_fb_util),	  OFFSET_KEY(acct_max_fb_usage),
+    OFFSET_KEY(acct_start_time),  OFFSET_KEY(acct_end_time),
+    OFFSET_KEY(shared_mask),	  OFFSET_KEY(shared_width),
+    OFFSET_KEY(all_users),	  OFFSET_KEY(sample_timestamp),
+    OFFSET_KEY(buffer_size),	  OFFSET_KEY(sample_count),
+    OFFSET_KEY(tracker),	  OFFSET_KEY(raw),
 };
 
 static uint16_t *offset_member(struct nvabi_pid_control *control, size_t at)
@@ -148,7 +153,7 @@ static void empty_control(struct nvabi_pid_control *control)
 	for (size_t i = 0; i < sizeof(offset_keys) / sizeof(*offset_keys); i++)
 		*offset_member(control, offset_keys[i].at) = NVABI_NONE;
 	control->list_stride = control->list_capacity = control->entry_data_count = 0;
-	control->shared_width = 0;
+	control->shared_width = control->raw = 0;
 	for (uint32_t i = 0; i < NVABI_ENGINES; i++)
 		control->engine[i] =
 		    (struct nvabi_engine_layout){NVABI_NONE, NVABI_NONE, NVABI_NONE, NVABI_NONE};

@@ -32,7 +32,7 @@ static int extract_to(const char *tree, const char *path, struct mpu_error *erro
 
 	if (!out)
 		return mpu_fail(error, errno, "%s: %s", path, strerror(errno));
-	rc = extract_tree(tree, NULL, NVABI_DATA "/call-params", out, error);
+	rc = extract_tree(tree, NULL, NVABI_DATA, out, error);
 	if (!rc && fflush(out))
 		rc = mpu_fail(error, EIO, "%s: cannot be written", path);
 	return rc;

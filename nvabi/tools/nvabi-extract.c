@@ -16,8 +16,7 @@ int main(int argc, char **argv)
 				"to standard output.\n");
 		return 2;
 	}
-	rc = extract_tree(argv[1], argc == 3 ? argv[2] : NULL, NVABI_DATA "/call-params", stdout,
-			  &error);
+	rc = extract_tree(argv[1], argc == 3 ? argv[2] : NULL, NVABI_DATA, stdout, &error);
 	if (!rc && fflush(stdout))
 		rc = mpu_fail(&error, EIO, "standard output cannot be written");
 	if (rc)

@@ -56,7 +56,7 @@ static void clean_engine(const struct call *call, struct cache *cache, uint8_t *
 	put_u32(sample, engine->proc_id, shown);
 	if (shown == NO_PROCESS) {
 		put_u32(sample, engine->util, 0);
-		put_u32(sample, engine->sub_process_id, 0);
+		put_u32(sample, engine->sub_process_id, NO_PROCESS);
 	}
 }
 
@@ -116,6 +116,12 @@ int handle_util_samples(struct call *call)
 	const struct nvabi_pid_control *layout = call->layout;
 	int result;
 
+	/* Firmware would take the pointer for an address of its own. The driver's answer to what it
+	 * does not export is the same. */
+	if (layout->raw) {
+		call->control.status = NV_ERR_NOT_SUPPORTED;
+		return 0;
+	}
 	if (layout->list_pointer != NVABI_NONE)
 		return handle_behind_pointer(call);
 	result = call_execute_own(call);

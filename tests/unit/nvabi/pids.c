@@ -45,6 +45,11 @@ Test(pids, closed_majors_are_global_and_their_sizes_unknown_unless_recorded)
 	expect_none(reference_closed);
 }
 
+Test(pids, samples_behind_a_pointer_go_raw_to_firmware_from_555_on)
+{
+	expect_none(reference_raw);
+}
+
 Test(pids, unlisted_releases_get_the_nearest_older_one_of_their_branch)
 {
 	expect_none(reference_unlisted);

@@ -312,6 +312,34 @@ unsigned int reference_closed(const struct nvabi_pid_tables *tables, char *why, 
 	return found.count;
 }
 
+/* Read from the exported control tables of the releases: kern_perf_ctrl.c has V1 until 550. */
+unsigned int reference_raw(const struct nvabi_pid_tables *tables, char *why, size_t size)
+{
+	static const struct {
+		const char *version;
+		bool raw;
+	} releases[] = {{"515.43.04", false}, {"550.163.01", false}, {"550.40.85", false},
+			{"555.42.02", true},  {"580.142", true},     {"595.45.04", true}};
+	struct differences found = {.why = why, .size = size};
+
+	for (size_t i = 0; i < sizeof(releases) / sizeof(*releases); i++) {
+		struct nvabi_pids pids;
+
+		if (compose(tables, releases[i].version, &pids)) {
+			differ(&found, "%s cannot be composed", releases[i].version);
+			continue;
+		}
+		for (uint32_t c = 0; c < pids.control_count; c++) {
+			bool v1 = pids.control[c].cmd == 0x2080a083;
+
+			if (pids.control[c].raw != (v1 && releases[i].raw))
+				differ(&found, "%s: 0x%x raw", releases[i].version,
+				       pids.control[c].cmd);
+		}
+	}
+	return found.count;
+}
+
 static const struct {
 	const char *running, *release;
 	enum nvabi_match match;

@@ -15,6 +15,7 @@ unsigned int reference_tree(const struct nvabi_pid_tables *tables, char *why, si
 unsigned int reference_semantics(const struct nvabi_pid_tables *tables, char *why, size_t size);
 unsigned int reference_layouts(const struct nvabi_pid_tables *tables, char *why, size_t size);
 unsigned int reference_closed(const struct nvabi_pid_tables *tables, char *why, size_t size);
+unsigned int reference_raw(const struct nvabi_pid_tables *tables, char *why, size_t size);
 unsigned int reference_unlisted(const struct nvabi_pid_tables *tables, char *why, size_t size);
 
 #endif

@@ -61,7 +61,7 @@ static unsigned int all_differences(const struct loaded_pids *loaded, char *why,
 
 	return reference_tree(&tables, why, size) ?: reference_semantics(&tables, why, size)
 	       ?: reference_layouts(&tables, why, size) ?: reference_closed(&tables, why, size)
-	       ?: reference_unlisted(&tables, why, size);
+	       ?: reference_raw(&tables, why, size) ?: reference_unlisted(&tables, why, size);
 }
 
 /* Leaves out one line of one table, all other lines staying as they are. */
