@@ -16,6 +16,8 @@ struct facts {
 	char runtime[PATH_MAX];
 	char socket_option[512];
 	const struct hook_settings *settings;
+	const char *base;	 /* the profile that Kubernetes' is made from, or NULL */
+	struct mpu_error *error; /* why one of them could not be made */
 };
 
 static struct json_object *string(const char *text)
@@ -80,10 +82,11 @@ static struct json_object *kubernetes_profile(const struct facts *facts)
 {
 	const struct profile_settings settings = {.socket = facts->settings->socket,
 						  .metadata = facts->settings->metadata};
-	struct json_object *profile = profile_unconfined();
+	cleanup_json struct json_object *profile = profile_read(facts->base, facts->error);
 
-	profile_watch(profile, &settings, NULL);
-	return profile;
+	if (!profile || profile_watch_or_fail(profile, &settings, facts->error))
+		return NULL;
+	return steal_ptr(profile);
 }
 
 /* CDI: a device in name only, mpu.dev/processes=enable, whose edits are the hook. Asking for it is
@@ -119,20 +122,36 @@ static struct json_object *docker_runtime(const struct facts *facts)
 	return runtime;
 }
 
-/* A file of ours, or with KEY a member of OBJECT, itself a member of somebody else's file. */
+/* For lxc.include: one line. */
+static char *lxc_config(const struct facts *facts)
+{
+	char *text = NULL;
+
+	if (asprintf(&text, "lxc.hook.start-host = %s%s%s%s lxc\n", facts->hook,
+		     facts->socket_option[0] ? " " : "", facts->socket_option,
+		     facts->settings->defaults.ignore_missing ? " --on-missing=ignore" : "") < 0)
+		return NULL;
+	return text;
+}
+
+/* A file of ours, in JSON (MAKE) or not (WRITE), or with KEY a member of OBJECT, itself a member of
+ * somebody else's file. */
 struct place {
 	const char *target;
 	const char *path;
 	struct json_object *(*make)(const struct facts *facts);
+	char *(*write)(const struct facts *facts);
 	const char *object, *key;
 };
 
 static const struct place places[] = {
-    {"podman", "/etc/containers/oci/hooks.d/mpu-precreate.json", podman_precreate, NULL, NULL},
-    {"podman", "/etc/containers/oci/hooks.d/mpu-prestart.json", podman_prestart, NULL, NULL},
-    {"docker", "/etc/docker/daemon.json", docker_runtime, "runtimes", "mpu"},
-    {"kubernetes", "/var/lib/kubelet/seccomp/profiles/mpu.json", kubernetes_profile, NULL, NULL},
-    {"cdi", "/etc/cdi/mpu.json", cdi_spec, NULL, NULL},
+    {"podman", "/etc/containers/oci/hooks.d/mpu-precreate.json", .make = podman_precreate},
+    {"podman", "/etc/containers/oci/hooks.d/mpu-prestart.json", .make = podman_prestart},
+    {"docker", "/etc/docker/daemon.json", .make = docker_runtime, .object = "runtimes",
+     .key = "mpu"},
+    {"kubernetes", "/var/lib/kubelet/seccomp/profiles/mpu.json", .make = kubernetes_profile},
+    {"cdi", "/etc/cdi/mpu.json", .make = cdi_spec},
+    {"lxc", "/etc/lxc/mpu.conf", .write = lxc_config},
 };
 
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
@@ -204,16 +223,24 @@ static int put_member(const struct place *place, char *path, const struct facts 
 static int put_file(const struct place *place, char *path, const struct facts *facts,
 		    struct mpu_error *error)
 {
-	cleanup_json struct json_object *content = place->make(facts);
+	cleanup_json struct json_object *content = place->make ? place->make(facts) : NULL;
+	cleanup_free char *text = place->write ? place->write(facts) : NULL;
 	cleanup_close int fd = -1;
-	int result = make_folders(path, error);
+	int result;
 
+	if (!content && !text)
+		return mpu_fail(error, ENOMEM, "cannot make %s: out of memory", path);
+	result = make_folders(path, error);
 	if (result)
 		return result;
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return mpu_fail(error, errno, "cannot write %s: %s", path, strerror(errno));
-	return json_replace_file(path, content, error);
+	if (content)
+		return json_replace_file(path, content, error);
+	if (ftruncate(fd, 0))
+		return mpu_fail(error, errno, "cannot write %s: %s", path, strerror(errno));
+	return json_write_bytes(fd, text, strlen(text), error);
 }
 
 static int take_member(const struct place *place, const char *path, struct mpu_error *error)
@@ -276,8 +303,8 @@ static int each_place(const struct install_request *request, const struct facts 
 
 	if (!request->targets)
 		return mpu_fail(error, EINVAL,
-				"say for whom: --podman, --docker, --kubernetes or "
-				"--cdi");
+				"say for whom: --podman, --docker, --kubernetes, "
+				"--cdi or --lxc");
 	for (unsigned int i = 0; !result && i < PLACES; i++) {
 		cleanup_free char *path = NULL;
 
@@ -300,7 +327,7 @@ static int each_place(const struct install_request *request, const struct facts 
 int install_run(const struct install_request *request, const struct hook_settings *settings,
 		struct mpu_error *error)
 {
-	struct facts facts = {0};
+	struct facts facts = {.base = request->base, .error = error};
 	int result = find_programs(&facts, settings, error);
 
 	return result ? result : each_place(request, &facts, error);

@@ -8,6 +8,7 @@
 struct install_request {
 	unsigned int targets; /* bits by install_add_target() */
 	const char *root;     /* a folder that stands for /, or NULL */
+	const char *base; /* the seccomp profile that Kubernetes' is made from, or NULL for none */
 };
 
 /* Adds the engine NAME (podman, docker, kubernetes, cdi, lxc). Returns 0 or -ENOENT. */

@@ -18,6 +18,7 @@ static const char usage[] =
     "  precreate         config.json on standard input, the changed one on standard output\n"
     "  prestart          container state on standard input; puts the filter into its process\n"
     "  createRuntime     the same\n"
+    "  lxc               the same, for LXC\'s start-host hook\n"
     "  profile [FILE]    a seccomp profile made from FILE, or from none, to standard output\n"
     "  install TARGET    puts the files for an engine in place: --podman --docker --kubernetes\n"
     "                    --cdi --lxc\n"
@@ -36,6 +37,7 @@ static const char usage[] =
     "  --fail-late            precreate: refuse by a config that the runtime refuses with the\n"
     "                         reason, for podman, which drops what a precreate hook says\n"
     "  --root=DIR             install, uninstall: below DIR instead of /\n"
+    "  --base=FILE            install --kubernetes: the seccomp profile to start from (none)\n"
     "  --help, --version\n";
 
 struct arguments {
@@ -84,33 +86,16 @@ static int run_prestart(const struct hook_settings *settings, struct mpu_error *
 	return state ? prestart_watch(state, settings, error) : -error->code;
 }
 
-static struct json_object *read_profile(const char *path, struct mpu_error *error)
-{
-	struct json_text text = {0};
-	struct json_object *profile;
-
-	if (!path || strcmp(path, "none") == 0)
-		return profile_unconfined();
-	if (json_read_file(path, &text, error))
-		return NULL;
-	profile = json_parse_text(&text, path, error);
-	free(text.bytes);
-	return profile;
-}
-
 static int run_profile(const struct hook_settings *settings, const char *path,
 		       struct mpu_error *error)
 {
 	const struct profile_settings profile_settings = {.socket = settings->socket,
 							  .metadata = settings->metadata};
-	cleanup_json struct json_object *profile = read_profile(path, error);
-	int outcome = profile ? profile_watch(profile, &profile_settings, error) : -error->code;
+	cleanup_json struct json_object *profile = profile_read(path, error);
+	int result =
+	    profile ? profile_watch_or_fail(profile, &profile_settings, error) : -error->code;
 
-	if (outcome == PROFILE_DENIES)
-		return mpu_fail(error, ENOTSUP,
-				"this profile denies the NVIDIA driver's RM "
-				"control: mpu has nothing to do");
-	return outcome < 0 ? outcome : json_write(STDOUT_FILENO, profile, error);
+	return result ? result : json_write(STDOUT_FILENO, profile, error);
 }
 
 static int parse_option(struct arguments *arguments, const char *name, const char *value,
@@ -122,6 +107,10 @@ static int parse_option(struct arguments *arguments, const char *name, const cha
 		return result;
 	if (strcmp(name, "fail-late") == 0) {
 		arguments->fail_late = true;
+		return 0;
+	}
+	if (strcmp(name, "base") == 0) {
+		arguments->install.base = value;
 		return 0;
 	}
 	if (strcmp(name, "root") == 0) {
@@ -148,6 +137,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments,
 					      {"cdi", no_argument, NULL, 0},
 					      {"lxc", no_argument, NULL, 0},
 					      {"fail-late", no_argument, NULL, 0},
+					      {"base", required_argument, NULL, 0},
 					      {"help", no_argument, NULL, 'h'},
 					      {"version", no_argument, NULL, 'V'},
 					      {0}};
@@ -168,8 +158,14 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments,
 	}
 	arguments->command = optind < argc ? argv[optind++] : NULL;
 	arguments->operand = optind < argc ? argv[optind++] : NULL;
-	if (!arguments->command || optind < argc)
+	if (!arguments->command)
 		return mpu_fail(error, EINVAL, "give one command: see mpu-hook --help");
+	/* LXC adds the container's name, "lxc" and the kind of hook, which its environment has too.
+	 */
+	if (strcmp(arguments->command, "lxc") == 0)
+		arguments->operand = NULL;
+	else if (optind < argc)
+		return mpu_fail(error, EINVAL, "too many operands: see mpu-hook --help");
 	return options_complete(&arguments->options, error);
 }
 
@@ -185,6 +181,8 @@ static int run(struct arguments *arguments, struct mpu_error *error)
 		return run_precreate(arguments, error);
 	if (strcmp(command, "prestart") == 0 || strcmp(command, "createRuntime") == 0)
 		return run_prestart(settings, error);
+	if (strcmp(command, "lxc") == 0)
+		return prestart_watch_lxc(settings, error);
 	if (strcmp(command, "profile") == 0)
 		return run_profile(settings, arguments->operand, error);
 	if (strcmp(command, "install") == 0)

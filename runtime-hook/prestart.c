@@ -78,19 +78,55 @@ static struct json_object *read_config(struct json_object *state, struct mpu_err
 	return config;
 }
 
+static int watch_process(const struct mpud_container *container,
+			 const struct hook_settings *settings, const struct optin *optin,
+			 struct mpu_error *error)
+{
+	cleanup_filter struct filter_program program = {0};
+	cleanup_close int connection = -1, listener = -1;
+	struct mpu_error missing = {0};
+	unsigned int flags;
+
+	/* 1. Whose process is it? */
+	int result = check_kinship(container->pid, error);
+
+	if (result)
+		return result;
+
+	/* 2. Is mpud there? From step 4 on the container cannot do without. */
+	connection = mpud_connect(settings->socket, &missing);
+	if (connection < 0 && optin->ignore_missing) {
+		log_warning("the container starts without mpu, as mpu.on-missing=ignore says",
+			    "container=%s reason=\"%s\"", container->id, missing.text);
+		return 0;
+	}
+	if (connection < 0)
+		return mpu_fail(error, missing.code, "%s", missing.text);
+
+	/* 3. The program. */
+	flags = filter_probe_flags(error);
+	if (!flags)
+		return -error->code;
+	result = filter_build(filter_native_architectures(), &program, error);
+	if (result)
+		return result;
+
+	/* 4. Into the waiting process, and 5. its listener to mpud. A runtime kills the container
+	 * when this fails. */
+	result = filter_inject(container->pid, &program, flags, &listener, error);
+	return result ? result : mpud_send_listener(connection, listener, container, error);
+}
+
 int prestart_watch(struct json_object *state, const struct hook_settings *settings,
 		   struct mpu_error *error)
 {
 	struct json_object *annotations = json_member(state, "annotations", json_type_object);
+	const char *id = json_member_string(state, "id");
 	cleanup_json struct json_object *config = NULL;
-	cleanup_filter struct filter_program program = {0};
-	cleanup_close int connection = -1, listener = -1;
-	struct mpud_container container = {.id = json_member_string(state, "id"),
+	struct mpud_container container = {.id = id ? id : "",
 					   .bundle = json_member_string(state, "bundle"),
 					   .metadata = settings->metadata};
 	struct optin optin = settings->defaults;
-	struct mpu_error missing = {0};
-	unsigned int flags;
 	int result;
 
 	/* 1. Does the container opt in? Some runtimes tell the annotations in the config only. */
@@ -112,39 +148,25 @@ int prestart_watch(struct json_object *state, const struct hook_settings *settin
 		return -error->code;
 	if (config_has_listener(config)) {
 		log_info("the container's config has a seccomp listener: left alone",
-			 "container=%s", container.id ? container.id : "");
+			 "container=%s", container.id);
 		return 0;
 	}
 
-	/* 3. Whose process is it? */
+	/* 3. Its process. */
 	result = read_pid(state, &container.pid, error);
-	if (!result)
-		result = check_kinship(container.pid, error);
-	if (result)
-		return result;
 	container.process = container.pid;
+	return result ? result : watch_process(&container, settings, &optin, error);
+}
 
-	/* 4. Is mpud there? From step 6 on the container cannot do without. */
-	connection = mpud_connect(settings->socket, &missing);
-	if (connection < 0 && optin.ignore_missing) {
-		log_warning("the container starts without mpu, as mpu.on-missing=ignore says",
-			    "container=%s reason=\"%s\"", container.id ? container.id : "",
-			    missing.text);
-		return 0;
-	}
-	if (connection < 0)
-		return mpu_fail(error, missing.code, "%s", missing.text);
+int prestart_watch_lxc(const struct hook_settings *settings, struct mpu_error *error)
+{
+	const char *name = getenv("LXC_NAME"), *pid = getenv("LXC_PID");
+	struct mpud_container container = {.id = name, .metadata = settings->metadata};
 
-	/* 5. The program. */
-	flags = filter_probe_flags(error);
-	if (!flags)
-		return -error->code;
-	result = filter_build(filter_native_architectures(), &program, error);
-	if (result)
-		return result;
-
-	/* 6. Into the waiting process, and 7. its listener to mpud. A runtime kills the container
-	 * when this fails. */
-	result = filter_inject(container.pid, &program, flags, &listener, error);
-	return result ? result : mpud_send_listener(connection, listener, &container, error);
+	if (!name || !name[0] || !pid || atoi(pid) <= 0)
+		return mpu_fail(error, EINVAL,
+				"LXC_NAME and LXC_PID are not set: this is for "
+				"lxc.hook.start-host");
+	container.pid = container.process = atoi(pid);
+	return watch_process(&container, settings, &settings->defaults, error);
 }

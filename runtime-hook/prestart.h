@@ -14,4 +14,8 @@
 int prestart_watch(struct json_object *state, const struct hook_settings *settings,
 		   struct mpu_error *error);
 
+/* The same for LXC's hook "start-host", whose environment names the container and its process. LXC
+ * has no annotations: the hook in a container's config is the opt-in. */
+int prestart_watch_lxc(const struct hook_settings *settings, struct mpu_error *error);
+
 #endif

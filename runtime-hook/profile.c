@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <seccomp.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char notify[] = "SCMP_ACT_NOTIFY";
@@ -365,4 +366,30 @@ int profile_watch(struct json_object *profile, const struct profile_settings *se
 				       json_object_new_string(settings->metadata));
 	add_flags(profile, settings->runtime_flags);
 	return PROFILE_CHANGED;
+}
+
+struct json_object *profile_read(const char *path, struct mpu_error *error)
+{
+	struct json_text text = {0};
+	struct json_object *profile;
+
+	if (!path || strcmp(path, "none") == 0)
+		return profile_unconfined();
+	if (json_read_file(path, &text, error))
+		return NULL;
+	profile = json_parse_text(&text, path, error);
+	free(text.bytes);
+	return profile;
+}
+
+int profile_watch_or_fail(struct json_object *profile, const struct profile_settings *settings,
+			  struct mpu_error *error)
+{
+	int outcome = profile_watch(profile, settings, error);
+
+	if (outcome == PROFILE_DENIES)
+		return mpu_fail(error, ENOTSUP,
+				"this profile denies the NVIDIA driver's RM "
+				"control: mpu has nothing to do");
+	return outcome < 0 ? outcome : 0;
 }

@@ -26,6 +26,10 @@ enum profile_outcome {
  * calls a process on this machine can make. Returns a reference, or NULL without memory. */
 struct json_object *profile_unconfined(void);
 
+/* Reads the profile PATH; "none" and NULL stand for profile_unconfined(). Returns a reference, or
+ * NULL with ERROR filled. */
+struct json_object *profile_read(const char *path, struct mpu_error *error);
+
 /* Changes PROFILE in place. What it denied stays denied, what it allowed stays allowed; RM control
  * and its envelope go to the listener where they were allowed. Returns an enum profile_outcome, or
  * -errno with ERROR filled and PROFILE in an undefined state: -EBUSY when it has a listener of
@@ -33,5 +37,10 @@ struct json_object *profile_unconfined(void);
  * another. */
 int profile_watch(struct json_object *profile, const struct profile_settings *settings,
 		  struct mpu_error *error);
+
+/* The same for a profile that is of no use unless it is changed. Returns 0 or -errno with ERROR
+ * filled. */
+int profile_watch_or_fail(struct json_object *profile, const struct profile_settings *settings,
+			  struct mpu_error *error);
 
 #endif
