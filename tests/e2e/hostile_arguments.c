@@ -71,8 +71,8 @@ static void wrong_pointers(const struct gpu *gpu, const struct nvabi_pid_control
 		try(gpu, control->name, name[i], call);
 	}
 	call = valid_call(gpu, control, room);
-	memcpy(room->pages + GUARDED - call.paramsSize, (void *)(uintptr_t)call.params,
-	       call.paramsSize);
+	memmove(room->pages + GUARDED - call.paramsSize, (void *)(uintptr_t)call.params,
+		call.paramsSize);
 	call.params = (uintptr_t)room->pages + GUARDED - call.paramsSize;
 	try(gpu, control->name, "parameters that end with their page", call);
 	if (mprotect(room->constant, GUARDED, PROT_READ | PROT_WRITE))

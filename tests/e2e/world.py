@@ -33,13 +33,16 @@ def die_with_parent():
 
 class Programs:
     """The programs under test, copied to a directory from which any user may run them. The
-    simulated driver comes from the default build where BUILD has none (the static one)."""
+    simulated driver and its hostile client come from the default build where there is one: it is not
+    they that are tested here, and the static build has none."""
 
     def __init__(self, build):
+        found = {name: self.find(name, Path(build)) for name in ("mpu-run", "gpu-hold", "gpu-ps")}
+        found |= {name: self.find(name, ROOT / "build", Path(build)) for name in ("simrm", "hostile")}
         self.directory = Path(tempfile.mkdtemp(prefix="mpu-e2e-"))
         self.directory.chmod(0o755)
-        for name in ["mpu-run", "gpu-hold", "gpu-ps", "simrm", "hostile"]:
-            shutil.copy(self.find(name, Path(build), ROOT / "build"), self.directory / name)
+        for name, path in found.items():
+            shutil.copy(path, self.directory / name)
         self.agent = shutil.copy(Path(__file__).with_name("agent.py"), self.directory)
 
     def __getattr__(self, name):
@@ -90,8 +93,9 @@ class Simrm:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if os.path.ismount(self.directory):
-            subprocess.run(["umount", "--lazy", self.directory], check=False)
+        # After a crash whoever still waits for an answer waits for ever, unless it is forced.
+        if self.directory in Path("/proc/self/mounts").read_text(encoding="utf-8"):
+            subprocess.run(["umount", "--force", "--lazy", self.directory], check=False)
         self.process.stdout.close()
         self.log.close()
 
@@ -99,7 +103,10 @@ class Simrm:
         return self
 
     def __exit__(self, *_):
+        ended = self.process.poll()
         self.stop()
+        if ended is not None:
+            raise AssertionError(f"simrm ended with {ended} during the test: {self.output()}")
 
 
 class Agent:
