@@ -135,6 +135,11 @@ const struct nvabi_version *nvabi_abi_release(const struct nvabi_abi *abi, enum 
 	return &abi->tables->release[abi->release].version;
 }
 
+bool nvabi_abi_partial(const struct nvabi_abi *abi)
+{
+	return abi->tables->release[abi->release].partial;
+}
+
 static void fill_call(struct nvabi_abi *abi, uint32_t item, struct nvabi_call *call)
 {
 	const struct nvabi_abi_change *change = nvabi_item_change(abi, item);

@@ -74,6 +74,14 @@ void nvabi_abi_close(struct nvabi_abi *abi);
 /* The release that stands for the one asked for, and how it was found. */
 const struct nvabi_version *nvabi_abi_release(const struct nvabi_abi *abi, enum nvabi_match *match);
 
+/* Whether the release's source is not public: only part of its ABI is known then, from other
+ * projects' public facts, and what is not known is as in the newest release that is. */
+bool nvabi_abi_partial(const struct nvabi_abi *abi);
+
+/* The partial releases, INDEX from 0; NULL behind the last. They are not among nvabi_release_*().
+ */
+const struct nvabi_version *nvabi_partial_release(uint32_t index);
+
 /* Walks the calls, ordered by kind and name: *CURSOR starts at 0. Returns false at the end. */
 bool nvabi_abi_next(struct nvabi_abi *abi, uint32_t *cursor, struct nvabi_call *call);
 

@@ -10,6 +10,7 @@ struct nvabi_release {
 	struct nvabi_version version;
 	int16_t parent; /* index, -1 for the root */
 	bool side;	/* on a branch that left the main line and keeps its own minor number */
+	bool partial;	/* known from other projects' public facts only */
 };
 
 enum nvabi_semantics_field {

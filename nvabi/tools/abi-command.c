@@ -46,10 +46,30 @@ static int open_release(const char *text, struct nvabi_abi **abi, struct mpu_err
 	if (rc)
 		return mpu_fail(error, -rc, "%s: %s", text, strerror(-rc));
 	nvabi_version_format(nvabi_abi_release(*abi, &match), stand_in);
+	if (nvabi_abi_partial(*abi))
+		fprintf(stderr,
+			"the source of %s is not public: what is not known of it is shown as in "
+			"595.45.04\n",
+			stand_in);
 	if (match != NVABI_MATCH_EXACT)
 		fprintf(stderr, "%s is not listed; this is %s (%s)\n", text, stand_in,
 			matches[match]);
 	return 0;
+}
+
+/* Releases of which only other projects' public facts are known. */
+static void print_partial(bool json)
+{
+	const struct nvabi_version *version;
+	char text[NVABI_VERSION_TEXT];
+
+	for (uint32_t i = 0; (version = nvabi_partial_release(i)); i++) {
+		nvabi_version_format(version, text);
+		printf(json ? "{\"version\":\"%s\",\"parent\":null,\"headers\":\"partial\","
+			      "\"qualified\":false}\n"
+			    : "%-12s -            partial\n",
+		       text);
+	}
 }
 
 static int run_versions(char *const *argument, bool json, struct mpu_error *error)
@@ -75,6 +95,7 @@ static int run_versions(char *const *argument, bool json, struct mpu_error *erro
 			printf("%-12s %-12s %s%s\n", text, parent < 0 ? "-" : from, headers,
 			       qualified ? " qualified" : "");
 	}
+	print_partial(json);
 	return 0;
 }
 

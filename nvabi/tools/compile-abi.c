@@ -54,8 +54,8 @@ static void write_releases(FILE *out, const struct nvabi_abi_tables *tables)
 	for (uint32_t i = 0; i < tables->release_count; i++) {
 		const struct nvabi_release *at = &tables->release[i];
 
-		fprintf(out, "{{%u,%u,%u,%u},%d,%d},\n", at->version.major, at->version.minor,
-			at->version.patch, at->version.parts, at->parent, at->side);
+		fprintf(out, "{{%u,%u,%u,%u},%d,%d,%d},\n", at->version.major, at->version.minor,
+			at->version.patch, at->version.parts, at->parent, at->side, at->partial);
 	}
 	fprintf(out, "};\n\n");
 }

@@ -13,7 +13,7 @@ static void write_releases(FILE *out, const struct loaded_tree *tree)
 	for (uint32_t i = 0; i < tree->count; i++) {
 		const struct nvabi_release *at = &tree->release[i];
 
-		fprintf(out, "\t{{%u, %u, %u, %u}, %d, %d},\n", at->version.major,
+		fprintf(out, "\t{{%u, %u, %u, %u}, %d, %d, 0},\n", at->version.major,
 			at->version.minor, at->version.patch, at->version.parts, at->parent,
 			at->side);
 	}

@@ -325,6 +325,7 @@ int load_pids(const char *releases, const char *semantics, const char *controls,
 
 	*pids = (struct loaded_pids){0};
 	rc = load_tree(releases, &pids->tree, error);
+	drop_partial(&pids->tree);
 	if (!rc)
 		rc = table_read(semantics, read_semantics, pids, error);
 	if (!rc)

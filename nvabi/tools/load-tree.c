@@ -24,15 +24,19 @@ static int read_release(const struct table_line *line, void *context, struct mpu
 	struct nvabi_version version;
 
 	if (line->count < 3 || line->count > 4)
-		return table_refuse(line, error, "wants: version parent date [side]");
+		return table_refuse(line, error, "wants: version parent date [side|partial]");
 	if (nvabi_version_parse(line->word[0], &version))
 		return table_refuse(line, error, "'%s' is not a version", line->word[0]);
 	if (strlen(line->word[1]) >= sizeof(release->parent))
 		return table_refuse(line, error, "'%s' is not a version", line->word[1]);
 	if (strcmp(line->word[2], "-") && !is_date(line->word[2]))
 		return table_refuse(line, error, "'%s' is not a date", line->word[2]);
-	if (line->count == 4 && strcmp(line->word[3], "side"))
-		return table_refuse(line, error, "'%s' is not 'side'", line->word[3]);
+	if (line->count == 4 && strcmp(line->word[3], "side") && strcmp(line->word[3], "partial"))
+		return table_refuse(line, error, "'%s' is neither 'side' nor 'partial'",
+				    line->word[3]);
+	if (reader->count && reader->release[reader->count - 1].row.partial &&
+	    (line->count < 4 || strcmp(line->word[3], "partial")))
+		return table_refuse(line, error, "partial releases come last");
 	for (uint32_t i = 0; i < reader->count; i++)
 		if (!nvabi_version_compare(&reader->release[i].row.version, &version))
 			return table_refuse(line, error, "%s is listed twice, first in line %u",
@@ -42,7 +46,8 @@ static int read_release(const struct table_line *line, void *context, struct mpu
 	if (!release)
 		return mpu_fail(error, ENOMEM, "%s: no memory", line->file);
 	release->row.version = version;
-	release->row.side = line->count == 4;
+	release->row.side = line->count == 4 && !strcmp(line->word[3], "side");
+	release->row.partial = line->count == 4 && !release->row.side;
 	release->line = line->number;
 	strcpy(release->parent, line->word[1]);
 	return 0;
@@ -153,6 +158,12 @@ int load_tree(const char *path, struct loaded_tree *tree, struct mpu_error *erro
 	tree->count = reader.count;
 	tree->release = steal_ptr(release);
 	return 0;
+}
+
+void drop_partial(struct loaded_tree *tree)
+{
+	while (tree->count && tree->release[tree->count - 1].partial)
+		tree->count--;
 }
 
 void unload_tree(struct loaded_tree *tree)

@@ -23,6 +23,9 @@ struct loaded_tree {
 int load_tree(const char *path, struct loaded_tree *tree, struct mpu_error *error);
 void unload_tree(struct loaded_tree *tree);
 
+/* Leaves the partial releases out, of whose process ids nothing is known. */
+void drop_partial(struct loaded_tree *tree);
+
 /* The index of the release that TEXT names; refuses the line where it is not in the tree. */
 int load_release_of(const struct loaded_tree *tree, const struct table_line *line, const char *text,
 		    uint32_t *release, struct mpu_error *error);
