@@ -145,8 +145,8 @@ struct place {
 };
 
 static const struct place places[] = {
-    {"podman", "/etc/containers/oci/hooks.d/mpu-precreate.json", .make = podman_precreate},
-    {"podman", "/etc/containers/oci/hooks.d/mpu-prestart.json", .make = podman_prestart},
+    {"podman", "/usr/share/containers/oci/hooks.d/mpu-precreate.json", .make = podman_precreate},
+    {"podman", "/usr/share/containers/oci/hooks.d/mpu-prestart.json", .make = podman_prestart},
     {"docker", "/etc/docker/daemon.json", .make = docker_runtime, .object = "runtimes",
      .key = "mpu"},
     {"kubernetes", "/var/lib/kubelet/seccomp/profiles/mpu.json", .make = kubernetes_profile},

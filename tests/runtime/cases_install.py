@@ -34,9 +34,10 @@ def test_what_is_installed_can_be_taken_away():
     folder.mkdir()
     install(folder, *TARGETS)
     expect_equal(sorted(files(folder)), [
-        "etc/cdi/mpu.json", "etc/containers/oci/hooks.d/mpu-precreate.json",
-        "etc/containers/oci/hooks.d/mpu-prestart.json", "etc/docker/daemon.json",
-        "etc/lxc/mpu.conf", "var/lib/kubelet/seccomp/profiles/mpu.json"], "files")
+        "etc/cdi/mpu.json", "etc/docker/daemon.json", "etc/lxc/mpu.conf",
+        "usr/share/containers/oci/hooks.d/mpu-precreate.json",
+        "usr/share/containers/oci/hooks.d/mpu-prestart.json",
+        "var/lib/kubelet/seccomp/profiles/mpu.json"], "files")
     before = files(folder)
     install(folder, *TARGETS)
     expect_equal(files(folder), before, "files after a second time")
@@ -124,8 +125,8 @@ def test_the_files_in_examples_are_what_install_writes():
     folder.mkdir()
     install(folder, *TARGETS, options=["--socket=/run/mpu/mpud.sock",
                                        f"--base={ROOT}/tests/data/seccomp/containerd.json"])
-    examples = {"etc/containers/oci/hooks.d/mpu-precreate.json": "podman/mpu-precreate.json",
-                "etc/containers/oci/hooks.d/mpu-prestart.json": "podman/mpu-prestart.json",
+    examples = {"usr/share/containers/oci/hooks.d/mpu-precreate.json": "podman/mpu-precreate.json",
+                "usr/share/containers/oci/hooks.d/mpu-prestart.json": "podman/mpu-prestart.json",
                 "etc/docker/daemon.json": "docker/daemon.json", "etc/cdi/mpu.json": "cdi/mpu.json",
                 "etc/lxc/mpu.conf": "lxc/mpu.conf",
                 "var/lib/kubelet/seccomp/profiles/mpu.json": "kubernetes/mpu.json"}

@@ -23,7 +23,7 @@ class Engine:
     def __init__(self, folder, mpud, user=None):
         self.user, self.mpud, self.folder = user, mpud, Path(folder)
         self.last_runtime = None
-        self.hooks = self.folder / "etc/containers/oci/hooks.d"
+        self.hooks = self.folder / "usr/share/containers/oci/hooks.d"
         install = [world.mpu_hook, f"--root={self.folder}", "install", "--podman"]
         # An ordinary user's hooks find the user's own mpud by themselves.
         if not user:

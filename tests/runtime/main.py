@@ -5,6 +5,7 @@ import sys
 
 import containers  # first: it finds the modules of tests/e2e
 import cases_bad_input
+import cases_daemon
 import cases_docker
 import cases_install
 import cases_lxc
@@ -14,7 +15,7 @@ import cases_podman
 from results import exit_status, report, run_cases
 
 MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
-           cases_install]
+           cases_daemon, cases_install]
 
 
 def main():
@@ -23,9 +24,10 @@ def main():
         report("not-run", "container runtimes", "wants root")
         return 1
     here = containers.World(build)
+    for module in MODULES:
+        module.world = here
     try:
         for module in MODULES:
-            module.world = here
             cases = [name for name in vars(module) if name.startswith("test_")]
             if wanted and wanted != module.__name__ and not any(wanted in name for name in cases):
                 continue
