@@ -152,6 +152,7 @@ static void fill_call(struct nvabi_abi *abi, uint32_t item, struct nvabi_call *c
 	    .structure = change->type == ABI_NOTHING ? NULL : nvabi_type_name(abi, change->type),
 	    .size = size.size,
 	    .align = size.align,
+	    .unnamed = change->flags & ABI_UNNAMED,
 	};
 }
 

@@ -1,5 +1,7 @@
 #include "reference.h"
 
+#include "csv.h"
+
 #include "base/cleanup.h"
 
 #include <errno.h>
@@ -7,13 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CSV_COLUMNS = 8, TEXT = 40 };
-
-struct csv {
-	unsigned int rows;
-	char (*cell)[CSV_COLUMNS][TEXT];
-};
 
 struct differences {
 	unsigned int count;
@@ -31,30 +26,6 @@ __attribute__((format(printf, 2, 3))) static void differ(struct differences *fou
 	va_start(args, format);
 	vsnprintf(found->why, found->size, format, args);
 	va_end(args);
-}
-
-/* Reads a file of tests/data without its heading. A file that cannot be read ends the test. */
-static struct csv read_csv(const char *name)
-{
-	char path[512], line[512];
-	struct csv csv = {0};
-
-	snprintf(path, sizeof(path), "%s/%s", MPU_TEST_DATA, name);
-	cleanup_file FILE *file = fopen(path, "re");
-	if (!file || !fgets(line, sizeof(line), file)) {
-		fprintf(stderr, "%s: %s\n", path, strerror(errno));
-		abort();
-	}
-	while (fgets(line, sizeof(line), file)) {
-		char *rest = line, *cell;
-
-		csv.cell = realloc(csv.cell, (csv.rows + 1) * sizeof(*csv.cell));
-		memset(csv.cell[csv.rows], 0, sizeof(*csv.cell));
-		for (unsigned int i = 0; i < CSV_COLUMNS && (cell = strsep(&rest, ",\n")); i++)
-			snprintf(csv.cell[csv.rows][i], TEXT, "%s", cell);
-		csv.rows++;
-	}
-	return csv;
 }
 
 static int compose(const struct nvabi_pid_tables *tables, const char *version,
@@ -130,7 +101,7 @@ unsigned int reference_semantics(const struct nvabi_pid_tables *tables, char *wh
 	cleanup_free void *owned = csv.cell;
 
 	for (unsigned int i = 0; i < csv.rows; i++) {
-		char(*cell)[TEXT] = csv.cell[i];
+		char(*cell)[CSV_TEXT] = csv.cell[i];
 		struct nvabi_pids pids;
 
 		if (compose(tables, cell[0], &pids) || pids.match != NVABI_MATCH_EXACT) {
@@ -223,7 +194,7 @@ static void compare_layout(struct differences *found, const struct csv *layouts,
 	uint32_t expected = 0, previous = 0;
 
 	for (unsigned int i = 0; i < layouts->rows; i++) {
-		char(*cell)[TEXT] = layouts->cell[i];
+		char(*cell)[CSV_TEXT] = layouts->cell[i];
 		uint32_t cmd = (uint32_t)strtoul(cell[1], NULL, 0);
 		const struct nvabi_pid_control *control = nvabi_pids_find(pids, cmd);
 		int64_t value = strcmp(cell[3], "none") ? strtol(cell[3], NULL, 0) : NVABI_NONE;
