@@ -144,6 +144,7 @@ int call_execute(const struct call *call, uint32_t cmd, void *params, uint32_t s
 	struct nvos54_parameters control = {.hClient = call->control.hClient,
 					    .hObject = call->control.hObject,
 					    .cmd = cmd,
+					    .flags = call->control.flags,
 					    .params = (uint64_t)(uintptr_t)params,
 					    .paramsSize = size};
 	int result = execute(call, &control);
@@ -163,6 +164,17 @@ int call_execute_own(struct call *call)
 		control.params = execute_bad_address();
 	result = execute(call, &control);
 	call->control.status = control.status;
+	return result;
+}
+
+int call_execute_unknown(struct call *call)
+{
+	const uint32_t unknown = (call->layout->cmd & 0xffff0000) | 0x7fff;
+	int result = call_execute(call, unknown, call->params, call->control.paramsSize,
+				  &call->control.status);
+
+	if (!result && call->control.status == NV_OK)
+		call->control.status = NV_ERR_NOT_SUPPORTED;
 	return result;
 }
 

@@ -47,6 +47,10 @@ int call_execute(const struct call *call, uint32_t cmd, void *params, uint32_t s
 /* Runs the call itself with its params as they stand, into call->control.status. */
 int call_execute_own(struct call *call);
 
+/* Lets the driver answer as if it did not know the control: asks it for one of the same class that no
+ * release has, so that its other objections come in its own order. */
+int call_execute_unknown(struct call *call);
+
 /* A handler changes params on their way in, executes, and changes them on their way out. It returns
  * 0 with the answer in call->params and call->control.status, or a negative errno: -EINVAL, -EFAULT
  * and the like from the driver's ioctl are the answer; -EAGAIN means trouble of our own. */

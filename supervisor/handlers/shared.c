@@ -17,22 +17,15 @@ static uint64_t get_mask(const struct call *call)
 					 : get_u32(call->params, layout->shared_mask);
 }
 
-/* --shared-pids=deny: memory in which the driver writes host PIDs is not bound. The answer is the
- * driver's own, to a control of the same class that no release has. A request that names features
- * is refused only where one of them brings process ids. */
+/* --shared-pids=deny: memory in which the driver writes host PIDs is not bound. A request that names
+ * features is refused only where one of them brings process ids. */
 int handle_shared_bind(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
-	uint32_t unknown = (layout->cmd & 0xffff0000) | 0x7fff;
-	int result;
 
 	if (layout->shared_mask != NVABI_NONE && !(get_mask(call) & layout->shared_bits))
 		return call_execute_own(call);
-	result = call_execute(call, unknown, call->params, call->control.paramsSize,
-			      &call->control.status);
-	if (!result && call->control.status == NV_OK)
-		call->control.status = NV_ERR_NOT_SUPPORTED;
-	return result;
+	return call_execute_unknown(call);
 }
 
 /* The features that bring process ids are not advertised. */

@@ -116,12 +116,9 @@ int handle_util_samples(struct call *call)
 	const struct nvabi_pid_control *layout = call->layout;
 	int result;
 
-	/* Firmware would take the pointer for an address of its own. The driver's answer to what it
-	 * does not export is the same. */
-	if (layout->raw) {
-		call->control.status = NV_ERR_NOT_SUPPORTED;
-		return 0;
-	}
+	/* Firmware would take the pointer for an address of its own. */
+	if (layout->raw)
+		return call_execute_unknown(call);
 	if (layout->list_pointer != NVABI_NONE)
 		return handle_behind_pointer(call);
 	result = call_execute_own(call);

@@ -105,6 +105,7 @@ int main(int argc, char **argv)
 
 	if (result >= 0)
 		return result;
+	log_set_level(LOG_LEVEL_INFO);
 	if (make_plan(&plan, &error))
 		return fail(error.text);
 	take_signals(&plan);
