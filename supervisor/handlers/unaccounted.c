@@ -12,7 +12,7 @@ enum { CANDIDATES_MAX = 64, CMD_GET_PIDS = 0x2080018d };
 struct candidates {
 	const struct call *call;
 	const struct pid_set *accounted; /* processes of the initial namespace */
-	size_t count, shown;
+	size_t count;
 	pid_t host[CANDIDATES_MAX];
 	bool too_many;
 };
@@ -64,43 +64,56 @@ static void consider(void *context, pid_t host, pid_t number)
 		return;
 	}
 	candidates->host[candidates->count++] = host;
-	if (pidmap_to_view(&call->view, host))
-		candidates->shown++;
 }
 
-/* One candidate, as many as there are numbers, or all within one view: then no process of another
- * container can be taken for one of this. */
-static bool is_certain(const struct candidates *candidates, size_t stale)
+/* Candidates among the processes that VIEW shows. */
+static struct candidates find_candidates(const struct call *call, const struct pid_set *accounted,
+					 const struct pid_view *view)
 {
-	if (candidates->too_many)
-		return false;
-	return candidates->count == 1 || candidates->count == stale ||
-	       (candidates->shown == candidates->count && stale > candidates->count);
+	struct candidates candidates = {.call = call, .accounted = accounted};
+
+	pidmap_each(view, consider, &candidates);
+	return candidates;
 }
 
+static void add_seen(struct pid_set *found, pid_t number)
+{
+	if (number)
+		pid_set_add(found, number);
+}
+
+/* One candidate, as many as there are numbers, or all of them shown: then no process of another
+ * container can be taken for one of this. */
+static bool is_certain(const struct candidates *all, const struct candidates *shown, size_t stale)
+{
+	if (all->too_many)
+		return false;
+	return all->count == 1 || all->count == stale ||
+	       (shown->count == all->count && stale > all->count);
+}
+
+/* Only the processes that the view shows matter, and they are quickly looked through; everybody
+ * else is asked after only to be certain. */
 void unaccounted_add(const struct call *call, const pid_t *stale, size_t count,
 		     struct pid_set *found)
 {
 	cleanup_free struct pid_set *accounted = calloc(1, sizeof(*accounted));
 	const struct pid_view everything = {.method = call->view.method, .host = true};
-	struct candidates candidates = {.call = call, .accounted = accounted};
+	struct candidates shown, all;
 
 	if (!accounted || !list_accounted(call, accounted))
 		return;
-	pidmap_each(&everything, consider, &candidates);
-	if (!candidates.shown)
+	shown = find_candidates(call, accounted, &call->view);
+	if (!shown.count)
 		return;
-	if (!is_certain(&candidates, count)) {
+	all = call->view.host ? shown : find_candidates(call, accounted, &everything);
+	if (!is_certain(&all, &shown, count)) {
 		log_warning("GPU processes whose first thread on the GPU has ended cannot be told "
 			    "apart and are not listed (restart them under mpu)",
-			    "container=%s candidates=%zu first_stale=%d", call->label,
-			    candidates.count, stale[0]);
+			    "container=%s candidates=%zu first_stale=%d", call->label, all.count,
+			    stale[0]);
 		return;
 	}
-	for (size_t i = 0; i < candidates.count; i++) {
-		pid_t seen = pidmap_to_view(&call->view, candidates.host[i]);
-
-		if (seen)
-			pid_set_add(found, seen);
-	}
+	for (size_t i = 0; i < shown.count; i++)
+		add_seen(found, pidmap_to_view(&call->view, shown.host[i]));
 }
