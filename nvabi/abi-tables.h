@@ -65,11 +65,13 @@ struct nvabi_abi_tables {
 	const struct nvabi_release *release;
 	uint32_t release_count;
 	const char *text; /* names, each with its NUL; the first is empty */
+	uint32_t text_size;
 	const nvabi_item *item;
 	uint32_t item_count;
 	const struct nvabi_abi_change *change;
 	uint32_t change_count;
 	const uint8_t *body;
+	uint32_t body_size;
 	const struct nvabi_abi_role *role; /* sorted by record */
 	uint32_t role_count;
 	const struct nvabi_installer *installer;

@@ -72,10 +72,11 @@ static void write_tables(FILE *out, const struct loaded_abi *abi,
 	write_roles(out, tables);
 	fprintf(out,
 		"const struct nvabi_abi_tables nvabi_abi_tables = {\n"
-		"\treleases, %" PRIu32 ", (const char *)text, items, %" PRIu32 ", changes, %" PRIu32
-		", body, roles, %" PRIu32 ", installers, %" PRIu32 ",\n};\n",
-		tables->release_count, tables->item_count, tables->change_count, tables->role_count,
-		tables->installer_count);
+		"\treleases, %" PRIu32 ", (const char *)text, %" PRIu32 ", items, %" PRIu32
+		", changes, %" PRIu32 ", body, %" PRIu32 ", roles, %" PRIu32
+		", installers, %" PRIu32 ",\n};\n",
+		tables->release_count, tables->text_size, tables->item_count, tables->change_count,
+		tables->body_size, tables->role_count, tables->installer_count);
 }
 
 int main(int argc, char **argv)

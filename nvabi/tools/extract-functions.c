@@ -169,11 +169,12 @@ static int read_unnamed(const struct table_line *line, void *context, struct mpu
 		return table_refuse(line, error, "'%s' is not a number", line->word[0]);
 	if (!always && !is_exported(unnamed, line->word[0]))
 		return 0;
+	for (uint32_t i = 0; i < unnamed->extract->call_count; i++)
+		if (!strcmp(unnamed->extract->call[i].name, line->word[1]))
+			return 0; /* this release's headers do name it */
 	call = extract_add(unnamed->extract, EXTRACT_CONTROL, line->word[1]);
 	if (!call)
 		return mpu_fail(error, ENOMEM, "no memory");
-	if (call->params)
-		return 0; /* this release's headers do name it */
 	call->unnamed = call->known = true;
 	call->number = (uint32_t)number;
 	call->params = strdup(line->word[2]);

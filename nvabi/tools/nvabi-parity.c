@@ -45,7 +45,7 @@ static int run(char *const *args, const char *out, struct mpu_error *error)
 	if (child < 0)
 		return mpu_fail(error, errno, "fork: %s", strerror(errno));
 	if (!child) {
-		if (out && !freopen(out, "we", stdout))
+		if (out && !freopen(out, "w", stdout))
 			_exit(126);
 		execvp(args[0], args);
 		_exit(127);
@@ -142,15 +142,23 @@ static int print_facts(struct parity *parity, const char *facts, struct mpu_erro
 	return rc;
 }
 
+/* The compiler's own lines must be the tables' lines. */
 static int print_hash(const struct parity *parity, const char *facts, struct fact_counts counts,
 		      struct mpu_error *error)
 {
 	cleanup_file FILE *file = fopen(facts, "re");
+	cleanup_file FILE *own = tmpfile();
+	uint64_t hash;
 
-	if (!file)
+	if (!file || !own)
 		return mpu_fail(error, errno, "%s: %s", facts, strerror(errno));
+	write_facts(parity->abi, own);
+	hash = fact_hash(file);
+	if (hash != fact_hash(own))
+		return mpu_fail(error, EINVAL, "%s: what the compiler printed is not in the tables",
+				facts);
 	printf("%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%016" PRIx64 "\n", parity->version,
-	       counts.calls, counts.structures, counts.fields, fact_hash(file));
+	       counts.calls, counts.structures, counts.fields, hash);
 	return 0;
 }
 
