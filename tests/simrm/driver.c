@@ -51,7 +51,7 @@ int driver_init(struct driver *driver, const struct release *release, unsigned g
 		driver->gpu[i].gpu_id = FIRST_GPU_ID + i * GPU_ID_STEP;
 		driver->gpu[i].memory = gpu_memory;
 	}
-	return tasks_init(&driver->tasks, error);
+	return tasks_init(&driver->tasks, error) ?: identifier_start(&driver->identifier, error);
 }
 
 static void free_sessions(struct injected_session *session)
@@ -84,6 +84,7 @@ void driver_destroy(struct driver *driver)
 		driver->files = file->next;
 		free(file);
 	}
+	identifier_stop(&driver->identifier);
 	tasks_destroy(&driver->tasks);
 	faults_destroy(&driver->faults);
 	pthread_mutex_destroy(&driver->lock);

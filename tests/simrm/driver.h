@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "examples/rm.h"
 #include "tests/simrm/fault.h"
+#include "tests/simrm/identify.h"
 #include "tests/simrm/release.h"
 #include "tests/simrm/task.h"
 
@@ -124,6 +125,7 @@ struct driver {
 	struct release release;
 	struct tasks tasks;
 	struct faults faults;
+	struct identifier identifier;
 	pthread_mutex_t lock;
 	struct gpu gpu[SIM_GPUS];
 	unsigned gpus;
@@ -144,6 +146,7 @@ struct sim_call {
 	void *context;
 };
 
+/* Makes a driver. Forks a helper: no thread may run yet. */
 int driver_init(struct driver *driver, const struct release *release, unsigned gpus,
 		struct mpu_error *error);
 void driver_destroy(struct driver *driver);

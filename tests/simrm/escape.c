@@ -1,20 +1,13 @@
 /* The ioctls of the device files: which of them there are, and how their data travels. */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "tests/simrm/driver.h"
 
-enum {
-	NV_ABSOLUTE_MAX_IOCTL_SIZE = 16384,
-	SIMRM_ESC_IDENTIFY = 241, /* simrm to itself: which open file is this? */
-};
+enum { NV_ABSOLUTE_MAX_IOCTL_SIZE = 16384 };
 
 static int read_card_info(struct driver *driver, void *data, uint32_t size)
 {
@@ -53,45 +46,24 @@ static int check_version(struct driver *driver, void *data, uint32_t size)
 	return 0;
 }
 
-/* The open file behind FD in the caller's table. simrm takes a copy of the fd and asks itself by an
- * ioctl on it, since nothing else tells which open file of the file system it is. */
-static struct sim_file *file_of_fd(struct driver *driver, const struct sim_call *call, int fd)
-{
-	struct sim_file *file = NULL;
-	cleanup_close int pidfd = -1, copy = -1;
-	struct task task;
-
-	pidfd = (int)syscall(SYS_pidfd_open, call->tid, O_EXCL); /* PIDFD_THREAD, Linux 6.9 */
-	if (pidfd < 0 && !task_look(&driver->tasks, call->tid, &task))
-		pidfd = (int)syscall(SYS_pidfd_open, task.tgid, 0);
-	if (pidfd < 0)
-		return NULL;
-	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-	if (copy < 0 || ioctl(copy, _IO('F', SIMRM_ESC_IDENTIFY), &file))
-		return NULL;
-	return file;
-}
-
-static bool is_own_thread(pid_t tid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d", tid);
-	return !access(path, F_OK);
-}
-
 /* Registers FILE to the control file behind the caller's fd: FILE's calls use its clients. */
 static int register_fd(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		       const void *data, uint32_t size)
 {
 	struct sim_file *ctl;
+	const void *found;
+	struct task task;
 	int fd, err = 0;
 
-	if (size != sizeof(fd))
+	if (size != sizeof(fd) || task_look(&driver->tasks, call->tid, &task))
 		return -EINVAL;
 	memcpy(&fd, data, sizeof(fd));
-	ctl = file_of_fd(driver, call, fd);
+	found =
+	    identifier_ask(&driver->identifier, task.tid, task.tgid, fd, &driver->faults.stopping);
 	pthread_mutex_lock(&driver->lock);
+	/* The file may have been closed since: it counts only while it is among the open ones. */
+	for (ctl = driver->files; ctl && ctl != found;)
+		ctl = ctl->next;
 	if (!ctl || ctl == file || ctl->device != DEVICE_CTL || ctl->ctl || file->ctl) {
 		err = -EINVAL;
 	} else {
@@ -227,8 +199,7 @@ int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_
 	if (file->device == DEVICE_UVM)
 		return -ENOTTY;
 	if (number == SIMRM_ESC_IDENTIFY)
-		return is_own_thread(call->tid) ? user_write(call->tid, arg, &file, sizeof(file))
-						: -EINVAL;
+		return identifier_answer(&driver->identifier, call->tid, arg, file) ? 0 : -EINVAL;
 	if (number == NV_ESC_IOCTL_XFER_CMD) {
 		struct nv_ioctl_xfer xfer;
 

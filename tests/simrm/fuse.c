@@ -350,9 +350,10 @@ int front_serve(struct driver *driver, const char *directory, bool open_module, 
 	struct fuse_args args = FUSE_ARGS_INIT(3, options);
 	struct fuse_session *session =
 	    fuse_session_new(&args, &operations, sizeof(operations), &front);
-	struct fuse_loop_config *config = NULL;
-	int err = 0;
+	struct fuse_loop_config *config;
+	int err;
 
+	fuse_opt_free_args(&args);
 	if (!session)
 		return mpu_fail(error, EINVAL, "FUSE: no session could be made");
 	if (fuse_session_mount(session, directory)) {
