@@ -34,15 +34,16 @@ def on_each_release(check):
 
 
 def crowd(container, size):
-    """SIZE processes that hold a little GPU memory; ends with the returned PID."""
+    """SIZE processes that hold a little GPU memory, the last thing that gpu-hold allocates."""
     script = (f"i=0; while [ $i -lt {size} ]; do {programs.gpu_hold} "
               f"--dev-root={container.simrm.directory} --memory=1 >/dev/null & i=$((i + 1)); done; "
               "echo ready; wait")
-    before = len(container.simrm.state()["clients"])
-    pid = container.agent.spawn("sh", "-c", script)["pid"]
-    wait_until(lambda: len(container.simrm.state()["clients"]) == before + size,
-               f"{size} processes", 60)
-    return pid
+
+    def holding():
+        return sum(client["memory"] > 0 for client in container.simrm.state()["clients"])
+    before = holding()
+    container.agent.spawn("sh", "-c", script)
+    wait_until(lambda: holding() == before + size, f"{size} processes", 60)
 
 
 def listed(answers, class_id=COMPUTE):
