@@ -156,7 +156,7 @@ static int start(struct mpud *mpud, struct mpu_error *error)
 	if (result)
 		return result;
 	raise_file_limit();
-	privilege_drop();
+	privilege_drop(false);
 	mpud->engine_options.pid_lookup = engine_best_pid_lookup();
 	mpud->engine_options.with_uring = true;
 	mpud->engine_options.use_pidfd_thread = true;

@@ -4,10 +4,10 @@
 #include "base/cleanup.h"
 #include "supervisor/engine.h"
 #include "supervisor/kernel/pidfd.h"
+#include "supervisor/privilege.h"
 #include "supervisor/run/message.h"
 #include "supervisor/run/stats.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -78,28 +78,6 @@ static int receive_listener(struct back *back, struct mpu_error *error)
 		return 0;
 	*error = report.error;
 	return -error->code;
-}
-
-/* What supervision takes: other processes' memory and descriptors, and to be the target's user in the
- * driver. SYS_ADMIN is used for nothing but to lend it, in the driver, to a target that has it. */
-static void drop_privilege(void)
-{
-	static const unsigned int kept[] = {CAP_SYS_PTRACE, CAP_SETUID,		 CAP_SETGID,
-					    CAP_KILL,	    CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN};
-	bool have[sizeof(kept) / sizeof(kept[0])];
-
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		have[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]);
-	capng_clear(CAPNG_SELECT_CAPS);
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (have[i])
-			capng_update(CAPNG_ADD,
-				     kept[i] == CAP_SYS_ADMIN
-					     ? CAPNG_PERMITTED
-					     : CAPNG_EFFECTIVE | CAPNG_PERMITTED,
-				     kept[i]);
-	capng_apply(CAPNG_SELECT_CAPS);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 static int start_engine(struct back *back, struct mpu_error *error)
@@ -261,7 +239,7 @@ static int start(struct back *back, struct mpu_error *error)
 	if (!result)
 		result = receive_listener(back, error);
 	if (!result)
-		drop_privilege();
+		privilege_drop(true);
 	if (!result && back->plan->options.socket)
 		result = run_hand_to_daemon(&back->plan->options, back->child, back->listener,
 					    error);
