@@ -8,7 +8,7 @@
  * used for nothing but to lend it, in the driver, to a target that has it. */
 void privilege_drop(bool kills)
 {
-	static const struct {
+	const struct {
 		unsigned int capability;
 		capng_type_t sets;
 	} kept[] = {{CAP_SYS_PTRACE, CAPNG_EFFECTIVE | CAPNG_PERMITTED},
