@@ -166,7 +166,8 @@ int mpud_send_listener(int connection, int listener, const struct mpud_container
 	    json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN, &length);
 	int result = text ? send_with_fd(connection, text, length, listener) : -ENOMEM;
 
-	if (result)
+	/* A broken pipe is an answer: mpud has said why, and closed. */
+	if (result && result != -EPIPE)
 		return mpu_fail(error, -result, "cannot send the listener to mpud: %s",
 				strerror(-result));
 	shutdown(connection, SHUT_WR);

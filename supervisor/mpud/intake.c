@@ -83,13 +83,17 @@ static void drop(struct intake *intake, struct connection *connection)
 static void answer(struct intake *intake, struct connection *connection,
 		   const struct mpu_error *error)
 {
-	char line[sizeof(error->text) + 16];
+	char line[sizeof(error->text) + 16], rest[4096];
 	int length = error->code ? snprintf(line, sizeof(line), "error %s\n", error->text)
 				 : snprintf(line, sizeof(line), "ok\n");
 
 	if (error->code)
 		log_warning("refused what came over the socket", "error=\"%s\"", error->text);
 	(void)!send(connection->fd, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* Closing a socket with unread data would take the answer away from the peer again. */
+	shutdown(connection->fd, SHUT_RD);
+	while (recv(connection->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
 	drop(intake, connection);
 }
 

@@ -26,12 +26,11 @@ def ready_bundle():
 
 
 def expect_nothing_left(before):
-    """Threads of the pool stay, and are counted in the warm-up."""
     try:
         wait_until(lambda: world.mpud_process.resources() == before, "mpud to let go")
     except AssertionError:
         expect_equal(world.mpud_process.resources(), before,
-                     "descriptors, threads and children of mpud")
+                     "descriptors and children of mpud")
 
 
 def look(bundle):

@@ -1,8 +1,10 @@
 """runc and crun by themselves: a patched config, and the prestart hook alone."""
+import json
+import os
 import subprocess
 
 from containers import (ALONE, LOOK, expect, expect_alone, expect_equal, expect_own_processes,
-                        expect_uncorrected, installed, run, wait_until)
+                        expect_uncorrected, run, wait_until)
 
 TITLE = "runc and crun"
 NEEDS = ["runc", "crun"]
@@ -26,7 +28,7 @@ def stop():
 def unique(name):
     global count
     count += 1
-    return f"mpu-{name}-{count}"
+    return f"mpu-{name}-{os.getpid()}-{count}"
 
 
 def hook(*arguments, **kwargs):
@@ -220,7 +222,6 @@ def start_without_mpud(where, bundle):
     config = (bundle / "config.json").read_text()
     entry = hooks()["prestart"][0]
     entry["args"][1] = nowhere
-    import json
     changed = json.loads(config) | {"hooks": {"prestart": [entry]}}
     (bundle / "config.json").write_text(json.dumps(changed))
     return run_bundle("runc", bundle, check=False)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +18,8 @@ from results import expect, expect_equal  # noqa: E402
 from world import Programs, Simrm, die_with_parent, wait_until  # noqa: E402
 
 NO_PROCESS = 0xFFFFFFFF
+# The main one, a ring, and a pool of 16.
+MPUD_THREADS = 18
 SUBDEVICE = 0x2080
 ENGINES = ["fb", "gr", "nvenc", "nvdec", "nvjpg", "nvofa"]
 MIB = 1 << 20
@@ -66,11 +70,17 @@ class Mpud:
         return self.output().count("took a container's listener")
 
     def resources(self):
-        """Descriptors, threads and children now."""
+        """Descriptors by what they are, and children now. Threads only need to be few, as those of
+        the pool are made when there is work for one more, and stay."""
         folder = Path(f"/proc/{self.process.pid}")
+        kinds = Counter()
+        for entry in (folder / "fd").iterdir():
+            with suppress(OSError):
+                kinds[os.readlink(entry).split(":")[-1].split("[")[0]] += 1
         children = folder.joinpath(f"task/{self.process.pid}/children").read_text()
-        return (len(os.listdir(folder / "fd")), len(os.listdir(folder / "task")),
-                len(children.split()))
+        threads = len(os.listdir(folder / "task"))
+        expect(threads <= MPUD_THREADS, f"mpud has {threads} threads")
+        return dict(kinds, children=len(children.split()))
 
     def stop(self):
         if self.process.poll() is None:
