@@ -35,7 +35,16 @@ struct front {
 struct text {
 	char *data;
 	size_t size;
+	unsigned refs; /* the open file, and each read that is being answered */
 };
+
+static void text_put(struct text *text)
+{
+	if (__atomic_sub_fetch(&text->refs, 1, __ATOMIC_ACQ_REL))
+		return;
+	free(text->data);
+	free(text);
+}
 
 static const struct {
 	const char *name;
@@ -171,6 +180,7 @@ static struct text *make_text(struct front *front, fuse_ino_t inode)
 
 	if (!text)
 		return NULL;
+	text->refs = 1;
 	out = open_memstream(&text->data, &text->size);
 	if (!out) {
 		free(text);
@@ -221,12 +231,10 @@ static void front_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *
 	fi->fh = (uint64_t)(uintptr_t)handle;
 	fi->direct_io = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT) { /* interrupted: there will be no release */
-		if (is_text(inode)) {
-			free(((struct text *)handle)->data);
-			free(handle);
-		} else {
+		if (is_text(inode))
+			text_put(handle);
+		else
 			driver_close(front->driver, handle);
-		}
 	}
 }
 
@@ -234,28 +242,31 @@ static void front_release(fuse_req_t req, fuse_ino_t inode, struct fuse_file_inf
 {
 	void *handle = (void *)(uintptr_t)fi->fh;
 
-	if (is_text(inode)) {
-		free(((struct text *)handle)->data);
-		free(handle);
-	} else {
+	if (is_text(inode))
+		text_put(handle);
+	else
 		driver_close(front_of(req)->driver, handle);
-	}
 	fuse_reply_err(req, 0);
 }
 
 static void front_read(fuse_req_t req, fuse_ino_t inode, size_t size, off_t offset,
 		       struct fuse_file_info *fi)
 {
-	const struct text *text = (const struct text *)(uintptr_t)fi->fh;
+	struct text *text = (struct text *)(uintptr_t)fi->fh;
 
-	if (!is_text(inode))
+	if (!is_text(inode)) {
 		fuse_reply_err(req, EINVAL);
-	else if (offset < 0 || (size_t)offset >= text->size)
+		return;
+	}
+	/* Once it is answered the reader may close the file, before the reply returns here. */
+	__atomic_add_fetch(&text->refs, 1, __ATOMIC_ACQ_REL);
+	if (offset < 0 || (size_t)offset >= text->size)
 		fuse_reply_buf(req, NULL, 0);
 	else
 		fuse_reply_buf(req, text->data + offset,
 			       size < text->size - (size_t)offset ? size
 								  : text->size - (size_t)offset);
+	text_put(text);
 }
 
 /* Each write is one or more whole lines. */

@@ -252,9 +252,10 @@ def host_pid_of(marker):
 def check_dropped(world, check, drops):
     """A process whose global number stands in the list as another's own number is left out."""
     container = world.container()
-    marker, go = "native-late-process", world.path("go")
+    marker, go = f"late-process-of-{os.getpid()}", world.path("go")
+    os.mkfifo(go)
     late = " ".join(world.hold_command("late", "--memory=1"))
-    world.run_in(container, f"sh -c 'until [ -e {go} ]; do sleep 0.02; done; "
+    world.run_in(container, f"sh -c 'read -r line < {go}; "
                             f"exec {late} > {world.path('late.out')}' {marker} &")
     number = 0
     while not number:
@@ -264,8 +265,8 @@ def check_dropped(world, check, drops):
     early = Process(world.state(), "early", "process")
     if early.numbers[1] != number:
         raise AssertionError(f"ns_last_pid gave {early.numbers[1]}, not {number}")
-    with open(go, "w", encoding="utf-8"):
-        pass
+    with open(go, "w", encoding="utf-8") as file:
+        file.write("go\n")
     while len(world.state()["clients"]) < 2:
         time.sleep(0.02)
     check.equal("the late process's global number", Process(world.state(), "late", "process").host,
