@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -201,15 +202,30 @@ static const char *process_type(const struct ps_gpu *gpu, uint32_t pid,
 	return compute && graphics ? "C+G" : (graphics ? "G" : "C");
 }
 
+/* One row of the table: a GPU, a process, what it does, padded to the frame. */
+static void print_row(unsigned index, uint32_t pid, const char *type, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void print_row(unsigned index, uint32_t pid, const char *type, const char *format, ...)
+{
+	char text[128];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	printf("| %4u %12u  %4s   %-61.61s |\n", index, pid, type, text);
+}
+
 static void print_memory(unsigned index, const struct ps_gpu *gpu, const struct ps_options *options)
 {
 	for (unsigned i = 0; i < gpu->pid_infos; i++) {
 		const struct pid_info *info = &gpu->pid_info[i];
 		char name[32];
 
-		printf("| %4u   N/A  N/A  %15u %6s   %-36.36s %7llu MiB |\n", index, info->pid,
-		       process_type(gpu, info->pid, options), process_name(info->pid, name),
-		       (unsigned long long)(info->memPrivate + info->memSharedOwned) >> 20);
+		print_row(index, info->pid, process_type(gpu, info->pid, options),
+			  "%-44.44s %12llu MiB", process_name(info->pid, name),
+			  (unsigned long long)(info->memPrivate + info->memSharedOwned) >> 20);
 	}
 }
 
@@ -229,9 +245,9 @@ static void print_newest_util(unsigned index, const struct ps_samples *samples)
 				newest = samples->sample[at].engine[engine].pid != part->pid ||
 					 samples->sample[at].timestamp <= sample->timestamp;
 			if (newest)
-				printf("| %4u  %21u  %-8s %6.1f%%  %-30.30s           |\n", index,
-				       part->pid, rm_engine_names[engine], part->util / 100.0,
-				       process_name(part->pid, name));
+				print_row(index, part->pid, "", "%-44.44s %8s %5.1f %%",
+					  process_name(part->pid, name), rm_engine_names[engine],
+					  part->util / 100.0);
 		}
 	}
 }
@@ -242,10 +258,11 @@ static void print_accounts(unsigned index, const struct ps_gpu *gpu)
 		const struct ps_account *account = &gpu->account[i];
 
 		if (!account->result)
-			printf("| %4u  %21u  %3u%% GPU %3u%% memory  %10llu MiB at most %-17s|\n",
-			       index, account->asked, account->info.gpuUtil, account->info.fbUtil,
-			       (unsigned long long)account->info.maxFbUsage >> 20,
-			       account->info.endTime ? "  (ended)" : "");
+			print_row(index, account->asked, "",
+				  "%-8s %3u %% GPU %3u %% memory, at most %llu MiB",
+				  account->info.endTime ? "ended" : "running",
+				  account->info.gpuUtil, account->info.fbUtil,
+				  (unsigned long long)account->info.maxFbUsage >> 20);
 	}
 }
 
@@ -257,44 +274,49 @@ static void print_sessions(unsigned index, const struct ps_gpu *gpu)
 	for (uint32_t i = 0; has_nvenc && i < nvenc->sessionInfoTblEntry &&
 			     i < NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES;
 	     i++)
-		printf("| %4u  %21u  encoder session %-10u %4ux%-4u                       |\n",
-		       index, nvenc->sessionInfoTbl[i].processId,
-		       nvenc->sessionInfoTbl[i].sessionId, nvenc->sessionInfoTbl[i].hResolution,
-		       nvenc->sessionInfoTbl[i].vResolution);
+		print_row(index, nvenc->sessionInfoTbl[i].processId, "",
+			  "encoder session %u, %ux%u", nvenc->sessionInfoTbl[i].sessionId,
+			  nvenc->sessionInfoTbl[i].hResolution,
+			  nvenc->sessionInfoTbl[i].vResolution);
 	for (uint32_t i = 0; !gpu->nvfbc_result && i < gpu->nvfbc->sessionInfoCount &&
 			     i < NV2080_GPU_NVFBC_MAX_SESSION_COUNT;
 	     i++)
-		printf("| %4u  %21u  capture session %-33u        |\n", index,
-		       gpu->nvfbc->sessionInfoTbl[i].processId,
-		       gpu->nvfbc->sessionInfoTbl[i].sessionId);
+		print_row(index, gpu->nvfbc->sessionInfoTbl[i].processId, "", "capture session %u",
+			  gpu->nvfbc->sessionInfoTbl[i].sessionId);
+}
+
+/* What all GPUs have of one kind, under a title of its own. */
+static void print_part(const char *title, const char *value)
+{
+	printf("|%88s|\n| %-4s %12s  %4s   %-44s %16s |\n"
+	       "|=================================================================================="
+	       "======|\n",
+	       "", "GPU", "PID", "Type", title, value);
 }
 
 void ps_print_table(const struct rm *rm, const struct ps_gpu *gpus, unsigned count,
 		    const struct ps_options *options)
 {
-	static const char line[] =
-	    "+-----------------------------------------------------------------------------------"
-	    "------+";
+	static const char line[] = "+--------------------------------------------------------------"
+				   "--------------------------+";
+	char text[64];
 
-	printf("%s\n| Driver Version: %-70s|\n", line, rm->version);
-	printf(
-	    "| Processes:                                                                         "
-	    "     |\n"
-	    "|  GPU   GI   CI              PID   Type   Process name                        GPU "
-	    "Memory |\n%s\n",
-	    line);
-	for (unsigned i = 0; i < count; i++) {
-		if (gpus[i].opened) {
-			char text[64];
-
-			printf("| %4u   cannot be opened: %s\n", i,
+	printf("%s\n| Driver Version: %-70s |\n", line, rm->version);
+	for (unsigned i = 0; i < count; i++)
+		if (gpus[i].opened)
+			printf("| GPU %u cannot be opened: %-61s |\n", i,
 			       rm_error_text(gpus[i].opened, text));
-			continue;
-		}
+	print_part("Process name", "GPU Memory Usage");
+	for (unsigned i = 0; i < count; i++)
 		print_memory(i, &gpus[i], options);
+	print_part("Utilisation", "");
+	for (unsigned i = 0; i < count; i++)
 		print_newest_util(i, &gpus[i].util);
+	print_part("Accounting, sessions", "");
+	for (unsigned i = 0; i < count; i++) {
 		print_accounts(i, &gpus[i]);
-		print_sessions(i, &gpus[i]);
+		if (!gpus[i].opened)
+			print_sessions(i, &gpus[i]);
 	}
 	puts(line);
 }

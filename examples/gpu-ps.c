@@ -19,12 +19,9 @@ static const char usage[] =
 static void parse_options(int argc, char **argv, struct ps_options *options)
 {
 	static const struct option table[] = {
-	    {"dev-root", required_argument, NULL, 'd'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"class", required_argument, NULL, 'c'},
-	    {"account", required_argument, NULL, 'a'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"dev-root", required_argument, NULL, 'd'}, {"json", no_argument, NULL, 'j'},
+	    {"class", required_argument, NULL, 'c'},	{"account", required_argument, NULL, 'a'},
+	    {"help", no_argument, NULL, 'h'},		{NULL, 0, NULL, 0},
 	};
 	int option;
 
