@@ -33,9 +33,9 @@ void scratch_remove(const struct scratch *scratch)
 
 const char *scratch_path(const struct scratch *scratch, const char *name)
 {
-	static char path[8][512];
+	static char path[64][512];
 	static unsigned int next;
-	char *out = path[next++ % 8];
+	char *out = path[next++ % 64];
 
 	snprintf(out, sizeof(*path), "%s/%s", scratch->path, name);
 	return out;
