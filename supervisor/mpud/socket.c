@@ -43,7 +43,12 @@ static int take_inherited(struct mpud_socket *own, struct mpu_error *error)
 static int find_group(const char *name, gid_t *gid, struct mpu_error *error)
 {
 	const struct group *group;
+	char *end;
 
+	/* A static program may not find the C library's own readers of /etc/group. */
+	*gid = (gid_t)strtoul(name, &end, 10);
+	if (name[0] >= '0' && name[0] <= '9' && !*end)
+		return 0;
 	errno = 0;
 	group = getgrnam(name);
 	if (!group)

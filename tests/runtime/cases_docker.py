@@ -8,7 +8,7 @@ from containers import (ALONE, LOOK, PROFILE, expect, expect_alone, expect_equal
                         expect_own_processes, expect_uncorrected, run, wait_until)
 
 TITLE = "Docker"
-NEEDS = ["dockerd", "docker", "runc"]
+NEEDS = ["dockerd", "docker", "ctr", "runc"]
 IMAGE = "mpu-test"
 world = None
 daemon = None
@@ -102,3 +102,16 @@ def test_docker_profile_from_mpu_hook_is_a_profile_that_docker_takes():
         expect_own_processes(done.stdout)
     else:
         expect("listenerPath is not set" in done.stderr, done.stderr)
+
+
+def test_containerd_with_mpu_runtime_as_its_binary():
+    """The containerd of this dockerd, as Kubernetes' is told by BinaryName."""
+    wrapper = folder / "wrapper"
+    wrapper.write_text(f"#!/bin/sh\nexec {world.mpu_runtime} --always "
+                       f"--socket={world.mpud_process.socket} \"$@\"\n")
+    wrapper.chmod(0o755)
+    done = run(["ctr", "--address", folder / "exec/containerd/containerd.sock", "run", "--rm",
+                "--rootfs", "--seccomp", "--runc-binary", wrapper, "--mount",
+                f"type=bind,src={world.gpu},dst=/gpu,options=rbind:rw", world.root,
+                f"mpu-ctr-{os.getpid()}", "/bin/sh", "-c", LOOK])
+    expect_own_processes(done.stdout)

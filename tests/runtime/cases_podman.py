@@ -216,3 +216,21 @@ def test_podman_containers_do_not_see_each_other():
             root.podman("runc", "rm", "--force", "--time=0", f"mpu-neighbour-{number}", check=False)
             holder.wait(timeout=30)
             holder.stdout.close()
+
+
+def test_podman_with_the_cdi_device():
+    """podman looks for CDI specs in /etc/cdi and /run/cdi only: this one has a name of its own."""
+    folder = world.directory / "cdi"
+    run([world.mpu_hook, f"--root={folder}", f"--socket={world.mpud_process.socket}", "install",
+         "--cdi"])
+    spec = json.loads((folder / "etc/cdi/mpu.json").read_text())
+    spec["kind"] = f"mpu.test/processes-{os.getpid()}"
+    path = Path(f"/run/cdi/mpu-test-{os.getpid()}.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(spec))
+    try:
+        done = root.podman("runc", "run", "--rm", f"--device={spec['kind']}=enable",
+                           *root.options("runc", {}), IMAGE, "sh", "-c", LOOK)
+        expect_own_processes(done.stdout)
+    finally:
+        path.unlink()
