@@ -189,6 +189,36 @@ static bool interfere(struct driver *driver, const struct sim_call *call, uint32
 	return action.error || (control && action.status);
 }
 
+/* Whether the outer ioctl is one that the driver has, with a size that it has. */
+static bool is_valid(uint32_t number, uint32_t size)
+{
+	switch (number) {
+	case NV_ESC_RM_CONTROL:
+		return size == sizeof(struct nvos54_parameters);
+	case NV_ESC_RM_ALLOC:
+		return size == sizeof(struct nvos21_parameters) ||
+		       size == sizeof(struct nvos64_parameters);
+	case NV_ESC_RM_FREE:
+		return size == sizeof(struct nvos00_parameters);
+	case NV_ESC_CARD_INFO:
+		return size && size % sizeof(struct nv_ioctl_card_info) == 0;
+	case NV_ESC_REGISTER_FD:
+		return size == sizeof(int);
+	case NV_ESC_CHECK_VERSION_STR:
+		return size == sizeof(struct nv_ioctl_rm_api_version);
+	case NV_ESC_IOCTL_XFER_CMD:
+		return size == sizeof(struct nv_ioctl_xfer);
+	case NV_ESC_ATTACH_GPUS_TO_FD:
+		return size && size % sizeof(uint32_t) == 0;
+	case NV_ESC_SYS_PARAMS:
+		return size == sizeof(uint64_t);
+	case SIMRM_ESC_WORK:
+		return size == sizeof(struct simrm_work);
+	default:
+		return false;
+	}
+}
+
 int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		 uint32_t request, uint64_t arg)
 {
@@ -200,6 +230,8 @@ int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_
 		return -ENOTTY;
 	if (number == SIMRM_ESC_IDENTIFY)
 		return identifier_answer(&driver->identifier, call->tid, arg, file) ? 0 : -EINVAL;
+	if (driver->release.ioctl_size_first && !is_valid(number, size))
+		return -EINVAL;
 	if (number == NV_ESC_IOCTL_XFER_CMD) {
 		struct nv_ioctl_xfer xfer;
 

@@ -215,6 +215,11 @@ static void size_checked_early(struct release *release)
 	release->size_checked_first = true;
 }
 
+static void ioctls_validated(struct release *release)
+{
+	release->ioctl_size_first = true;
+}
+
 static void flags_and_rusd_added(struct release *release)
 {
 	release->alloc_flags = true;
@@ -261,6 +266,8 @@ static const struct change changes[] = {
     {"570.86.15", util_kernel_pointers},
     {"580.65.06", probed_flags_added},
     {"590.44.01", rusd_polling_added},
+    {"595.44.02", ioctls_validated},
+    {"595.45.04", ioctls_validated},
     {NULL, NULL},
 };
 

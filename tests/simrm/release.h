@@ -43,6 +43,7 @@ struct release {
 	bool video_bind;	  /* 0x20800309 */
 	bool
 	    size_checked_first; /* wrong size: 0x1f before the client, else 0x3a after the object */
+	bool ioctl_size_first;	/* an ioctl's size is checked before its data is read */
 	bool alloc_params_size; /* NVOS21 and NVOS64 have paramsSize */
 	bool alloc_flags;	/* NVOS64 has flags */
 	bool probed_flags;	/* GET_PROBED_IDS has gpuFlags */

@@ -110,6 +110,25 @@ Test(simrm_order, params_that_cannot_be_written_are_found_after_the_work)
 	world_close(&world);
 }
 
+static int wrong_size_at_no_address(const char *version)
+{
+	struct world world;
+	int err;
+
+	world_open(&world, version);
+	/* No direction bits: FUSE would read the data itself, and answer for it. */
+	err = sim_control_by(world.rm.ctl, 0x001f462a, (void *)8);
+	world_close(&world);
+	return err;
+}
+
+Test(simrm_order, from_595_on_an_ioctls_size_is_checked_before_its_data_is_read)
+{
+	cr_assert_eq(wrong_size_at_no_address("590.48.01"), -EFAULT);
+	cr_assert_eq(wrong_size_at_no_address("595.44.02"), -EINVAL);
+	cr_assert_eq(wrong_size_at_no_address("595.45.04"), -EINVAL);
+}
+
 /* SET_ACCOUNTING_STATE in a child that PREPARE has made somebody else. */
 static int set_accounting_as(const struct world *world, int (*prepare)(void))
 {
