@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,6 +66,8 @@ int sim_stop(struct sim *sim)
 	kill(sim->pid, SIGTERM);
 	if (waitpid(sim->pid, &status, 0) != sim->pid)
 		return -1;
+	if (status)
+		umount2(sim->directory, MNT_DETACH); /* a crash leaves the mount behind */
 	rmdir(sim->directory);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
