@@ -24,7 +24,8 @@ main() {
 
 	bundle plain && bundle supervised || exit 1
 	"$work/mpu-hook" --always --socket="$work/mpud.sock" --runtime="$runc" precreate \
-		<"$work/plain/config.json" >"$work/supervised/config.json" || exit 1
+		<"$work/supervised/config.json" >"$work/changed.json" || exit 1
+	mv "$work/changed.json" "$work/supervised/config.json"
 
 	echo; echo '=== Without mpu'
 	container plain
