@@ -1,6 +1,7 @@
 #include "supervisor/driver.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "nvabi/rm.h"
 
 #include <errno.h>
@@ -85,6 +86,33 @@ int driver_find(struct driver *driver, const char *dev_root, const char *version
 			snprintf(path, sizeof(path), PROC_VERSION);
 	}
 	return read_version(path, &driver->version, error);
+}
+
+static void log_match(const struct nvabi_pids *pids)
+{
+	char running[NVABI_VERSION_TEXT], release[NVABI_VERSION_TEXT];
+
+	nvabi_version_format(&pids->running, running);
+	nvabi_version_format(&pids->release, release);
+	if (pids->match == NVABI_MATCH_NEIGHBOUR)
+		log_info("this driver release is not listed: its older neighbour stands in",
+			 "driver=%s release=%s", running, release);
+	else if (pids->match == NVABI_MATCH_BRANCH)
+		log_warning("nothing is known of this driver's branch: an older one stands in "
+			    "(a newer mpu may know it)",
+			    "driver=%s release=%s", running, release);
+}
+
+int driver_compose(const struct driver *driver, struct nvabi_pids *pids, struct mpu_error *error)
+{
+	char text[NVABI_VERSION_TEXT];
+
+	if (nvabi_pids_compose(&driver->version, pids))
+		return mpu_fail(error, ENOENT,
+				"driver %s is older than all that mpu knows (R418 is the first)",
+				nvabi_version_format(&driver->version, text));
+	log_match(pids);
+	return 0;
 }
 
 static enum driver_device device_of(const struct driver *driver, const struct statx *st)

@@ -3,6 +3,7 @@
 #define SUPERVISOR_DRIVER_H
 
 #include "base/error.h"
+#include "nvabi/pids.h"
 #include "nvabi/version.h"
 
 #include <stdbool.h>
@@ -27,6 +28,10 @@ struct driver {
  * or -errno with ERROR filled. */
 int driver_find(struct driver *driver, const char *dev_root, const char *version,
 		struct mpu_error *error);
+
+/* Composes what nvabi knows of that driver into PIDS. A release that is not listed takes another one in
+ * its place; the log says so. Returns 0, or -errno with ERROR filled for one that is older than all. */
+int driver_compose(const struct driver *driver, struct nvabi_pids *pids, struct mpu_error *error);
 
 enum driver_device {
 	DRIVER_DEVICE_NONE,    /* not a device of this driver */

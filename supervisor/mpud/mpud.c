@@ -116,22 +116,10 @@ static void listener_closed(void *context, uint64_t cookie)
 static int find_driver(struct mpud *mpud, struct mpu_error *error)
 {
 	struct driver *driver = &mpud->engine_options.driver;
-	char text[NVABI_VERSION_TEXT];
 	int result =
 	    driver_find(driver, mpud->options.dev_root, mpud->options.driver_version, error);
 
-	if (result)
-		return result;
-	nvabi_version_format(&driver->version, text);
-	if (nvabi_pids_compose(&driver->version, &mpud->engine_options.pids))
-		return mpu_fail(error, ENOENT,
-				"driver %s is older than all that mpu knows (R418 is the first)",
-				text);
-	if (mpud->engine_options.pids.match == NVABI_MATCH_BRANCH)
-		log_warning("nothing is known of this driver's branch: an older one stands in "
-			    "(a newer mpu may know it)",
-			    "driver=%s", text);
-	return 0;
+	return result ? result : driver_compose(driver, &mpud->engine_options.pids, error);
 }
 
 /* Each listener is a descriptor, and so is each call in flight. */

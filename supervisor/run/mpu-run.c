@@ -12,38 +12,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-/* Says once how a driver that is not listed is treated. */
-static void report_match(const struct nvabi_pids *pids)
-{
-	char running[NVABI_VERSION_TEXT], release[NVABI_VERSION_TEXT];
-
-	if (pids->match == NVABI_MATCH_EXACT)
-		return;
-	nvabi_version_format(&pids->running, running);
-	nvabi_version_format(&pids->release, release);
-	if (pids->match == NVABI_MATCH_NEIGHBOUR)
-		log_info("this driver release is not listed: its older neighbour stands in",
-			 "driver=%s release=%s", running, release);
-	else
-		log_warning("nothing is known of this driver's branch: an older one stands in "
-			    "(a newer mpu may know it)",
-			    "driver=%s release=%s", running, release);
-}
-
 static int find_driver(struct run_plan *plan, struct mpu_error *error)
 {
 	const struct run_options *options = &plan->options;
-	char text[NVABI_VERSION_TEXT];
 	int result = driver_find(&plan->driver, options->dev_root, options->driver_version, error);
 
-	if (result)
-		return result;
-	if (nvabi_pids_compose(&plan->driver.version, &plan->pids))
-		return mpu_fail(error, ENOENT,
-				"driver %s is older than all that mpu knows (R418 is the first)",
-				nvabi_version_format(&plan->driver.version, text));
-	report_match(&plan->pids);
-	return 0;
+	return result ? result : driver_compose(&plan->driver, &plan->pids, error);
 }
 
 /* Who may do what: CAP_SYS_ADMIN makes PID namespaces and installs filters; without it a user
