@@ -39,6 +39,12 @@ verdict 'continuous integration runs the test command of README.md' "$(
 		echo '.ci/run and README.md disagree'
 )"
 
+verdict 'docs/pid-fields.md says what happens to every control with PIDs' "$(
+	grep -v '^#' nvabi/data/pid-controls | awk 'NF { print $2 }' | sort -u | while read -r cmd; do
+		grep -qw "$cmd" docs/pid-fields.md || echo "$cmd"
+	done
+)"
+
 verdict 'nothing is marked as unfinished' "$(
 	project_files \( -name '*.[ch]' -o -name '*.py' -o -name '*.sh' -o -name '*.md' \
 		-o -name CMakeLists.txt -o -name '*.csv' -o -name '*.cu' \) |
