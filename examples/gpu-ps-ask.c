@@ -149,6 +149,12 @@ static void ask_util_v1(struct rm_client *client, const struct rm_gpu *gpu, stru
 					 .bufSize = (uint32_t)samples,
 					 .pSamples = (uint64_t)(uintptr_t)data};
 
+	/* A driver that does not export the control hands our pointer on to GSP firmware, which may
+	 * write to that address of its own. Not to be tried: it counts as not supported. */
+	if (!layout->util_v1) {
+		out->result = NV_ERR_NOT_SUPPORTED;
+		return;
+	}
 	out->result =
 	    rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_PERF_GET_GPUMON_PERFMON_UTIL_SAMPLES,
 		       &params, sizeof(params));
