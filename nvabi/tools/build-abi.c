@@ -358,6 +358,29 @@ static int check_release(const struct loaded_abi *abi, struct nvabi_abi *opened,
 	return rc;
 }
 
+/* Structures are there for the sake of calls. */
+static int check_reached(const struct loaded_abi *abi, struct nvabi_abi *opened,
+			 struct mpu_error *error)
+{
+	uint32_t count = opened->tables->item_count;
+	cleanup_free uint8_t *seen = calloc(count + 1, 1);
+	int rc = seen ? 0 : mpu_fail(error, ENOMEM, "no memory");
+
+	for (uint32_t item = 0; !rc && item < count; item++) {
+		const struct nvabi_abi_change *change = nvabi_item_change(opened, item);
+
+		if (change && nvabi_item_kind(opened, item) != ABI_KIND_RECORD &&
+		    change->type >= ABI_RECORD && seen[change->type - ABI_RECORD] == UNSEEN)
+			rc = check_record(abi, opened, change->type - ABI_RECORD, seen, error);
+	}
+	for (uint32_t item = 0; !rc && item < count; item++)
+		if (nvabi_item_change(opened, item) && seen[item] == UNSEEN &&
+		    nvabi_item_kind(opened, item) == ABI_KIND_RECORD)
+			rc = refuse_row(abi, opened, item, error, "is in the parameters of",
+					"no call");
+	return rc;
+}
+
 static int check_releases(const struct loaded_abi *abi, const struct nvabi_abi_tables *tables,
 			  struct mpu_error *error)
 {
@@ -372,6 +395,8 @@ static int check_releases(const struct loaded_abi *abi, const struct nvabi_abi_t
 			continue;
 		}
 		rc = rc ? mpu_fail(error, ENOMEM, "no memory") : check_release(abi, opened, error);
+		if (!rc)
+			rc = check_reached(abi, opened, error);
 		nvabi_abi_close(opened);
 	}
 	return rc;

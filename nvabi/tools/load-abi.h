@@ -92,7 +92,8 @@ int load_abi_roles(struct loaded_abi *abi, const char *path, struct mpu_error *e
 int load_abi_installers(struct loaded_abi *abi, const char *path, struct mpu_error *error);
 
 /* Compiles what was read into TABLES, which borrows from ABI. Refuses structures that hold
- * themselves, and fields whose structure is not in the release that has the field. */
+ * themselves, fields whose structure is not in the release that has the field, and structures that are
+ * in the parameters of no call. */
 int load_abi_finish(struct loaded_abi *abi, struct nvabi_abi_tables *tables,
 		    struct mpu_error *error);
 

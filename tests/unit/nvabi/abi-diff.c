@@ -155,7 +155,9 @@ Test(abi_diff, other_parameters_are_found)
 
 Test(abi_diff, a_new_structure_is_found)
 {
-	expect_difference(NULL, "struct NV_NEW a:NV_PIDS\n", "+ struct NV_NEW 20 bytes [pid]\n");
+	expect_difference(NULL, "control NV_CTRL_NEW 0x3 NV_NEW\nstruct NV_NEW a:NV_PIDS\n",
+			  "+ control NV_CTRL_NEW 0x3 NV_NEW [pid]\n"
+			  "+ struct NV_NEW 20 bytes [pid]\n");
 }
 
 static struct nvabi_version parsed(const char *text)
