@@ -241,6 +241,28 @@ def test_a_recycled_number_gives_nobody_the_record_of_another_container():
     on_each_release(check)
 
 
+def test_a_process_killed_while_its_call_is_in_the_driver_ends_at_once():
+    def check(simrm):
+        inside = Container(programs, simrm, mpu(simrm, "--pid-ns", "--policy=always"))
+        try:
+            own = inside.hold(["--memory=71"])
+            simrm.command("block cmd=0x2080018d count=1")
+            stuck = inside.agent.spawn("sh", "-c", f"echo on; exec {programs.gpu_ps} "
+                                       f"--dev-root={simrm.directory} >/dev/null")["pid"]
+            time.sleep(0.3)
+            # Others are answered meanwhile, and whoever waits can be killed.
+            expect_equal(listed(inside.ask()), [own], "processes while a call is stuck")
+            start = time.monotonic()
+            inside.agent.end(stuck)
+            expect(time.monotonic() - start < 2, "killing it took over 2 s")
+            simrm.command("clear")
+            expect_equal(listed(inside.ask()), [own], "processes afterwards")
+        finally:
+            simrm.command("clear")
+            inside.agent.close()
+    on_each_release(check)
+
+
 def test_policy_off_is_the_driver_itself():
     def check(simrm):
         answers = []

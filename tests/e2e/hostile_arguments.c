@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -265,6 +266,28 @@ static void through_xfer(const struct gpu *gpu, const struct nvabi_pid_control *
 	    ioctl(gpu->ctl, XFER, room->forbidden) < 0 ? strerrorname_np(errno) : "came back");
 }
 
+/* Wrapped or not, the same question has the same answer. Samples and reports change from call to
+ * call. */
+static void same_answer_wrapped(const struct gpu *gpu, const struct nvabi_pid_control *control,
+				const struct room *room)
+{
+	struct nvos54_parameters call = valid_call(gpu, control, room);
+	struct nv_ioctl_xfer xfer = {NV_ESC_RM_CONTROL, sizeof(call), (uintptr_t)&call};
+	unsigned char *plain = malloc(call.paramsSize);
+
+	if (control->call != NVABI_UTIL_SAMPLES && control->call != NVABI_RCERR_REPORT &&
+	    call_control(gpu->ctl, RM_CONTROL, &call).status == NV_OK) {
+		memcpy(plain, (void *)(uintptr_t)call.params, call.paramsSize);
+		call = valid_call(gpu, control, room);
+		if (ioctl(gpu->ctl, XFER, &xfer) < 0)
+			die("XFER");
+		say(control->name, "wrapped: %s answer",
+		    memcmp(plain, (void *)(uintptr_t)call.params, call.paramsSize) ? "ANOTHER"
+										   : "the same");
+	}
+	free(plain);
+}
+
 /* The driver looks at the number and the size in the low 32 bits: these are all RM control, but for
  * the last three. The answer must be of the same processes however it is asked for. */
 static void spellings(const struct gpu *gpu, const struct room *room)
@@ -462,6 +485,7 @@ void wrong_arguments(struct gpu *gpu)
 		wrong_descriptors(gpu, control, &room);
 		wrong_envelopes(gpu, control, &room);
 		through_xfer(gpu, control, &room);
+		same_answer_wrapped(gpu, control, &room);
 	}
 	spellings(gpu, &room);
 	as_32_bit(gpu, &room);
