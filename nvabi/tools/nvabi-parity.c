@@ -67,9 +67,10 @@ static int compile(const struct parity *parity, const char *source, const char *
 	enum { FOLDERS = sizeof(folders) / sizeof(*folders) };
 	char include[FOLDERS][4096];
 	char *compiler = getenv("CC") ? getenv("CC") : (char *)(uintptr_t) "cc";
-	char *args[FOLDERS + 8] = {compiler, (char *)(uintptr_t) "-w",
-				   (char *)(uintptr_t) "-std=gnu11", (char *)(uintptr_t) "-O0"};
-	int count = 4;
+	char *args[FOLDERS + 9] = {compiler, (char *)(uintptr_t) "-w",
+				   (char *)(uintptr_t) "-std=gnu11", (char *)(uintptr_t) "-O0",
+				   (char *)(uintptr_t) "-fmax-errors=20"};
+	int count = 5;
 
 	for (int i = 0; i < FOLDERS; i++) {
 		snprintf(include[i], sizeof(include[i]), "-I%s/%s", parity->tree, folders[i]);

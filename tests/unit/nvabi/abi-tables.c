@@ -119,15 +119,16 @@ Test(abi_tables, structures_that_hold_themselves_or_are_missing_are_refused)
 	static const char cycle[] = "release 11.01\nstruct NV_A b:NV_B\nstruct NV_B a:NV_A\n";
 	static const char missing[] = "release 11.01\nstruct NV_A b:NV_B\n";
 	static const char missing_params[] = "release 11.01\ncontrol NV_CMD 0x1 NV_PARAMS\n";
-	static const char gone[] = "release 11.01\nstruct NV_A b:NV_B\nstruct NV_B a:u32\n"
-				   "release 12.01\nstruct NV_B gone\n";
+	static const char gone[] =
+	    "release 11.01\ncontrol NV_CMD 0x1 NV_A\nstruct NV_A b:NV_B\nstruct NV_B a:u32\n"
+	    "release 12.01\nstruct NV_B gone\n";
 	static const char unreached[] = "release 11.01\nstruct NV_A a:u32\n";
 
 	expect_refused(itself, "", "abi/11", 2, "holds itself");
 	expect_refused(cycle, "", "abi/11", 3, "holds itself");
 	expect_refused(missing, "", "abi/11", 2, "wants the structure NV_B");
 	expect_refused(missing_params, "", "abi/11", 2, "wants the structure NV_PARAMS");
-	expect_refused(gone, "", "abi/11", 2, "in 12.01, NV_A wants the structure NV_B");
+	expect_refused(gone, "", "abi/11", 3, "in 12.01, NV_A wants the structure NV_B");
 	expect_refused(unreached, "", "abi/11", 2,
 		       "in 11.01, NV_A is in the parameters of no call");
 }
