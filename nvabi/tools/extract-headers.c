@@ -24,7 +24,7 @@ static const char *const required[] = {
  */
 static const char *const optional[][2] = {
     {ARCH "/nv-ioctl-numa.h", "kernel-open/common/inc/nv-ioctl-numa.h"},
-    {ARCH "/nv-ioctl-lockless-diag.h", NULL},
+    {ARCH "/nv-ioctl-lockless-diag.h", ARCH "/nv-ioctl-nvlog.h"},
 };
 static const char *const folders[] = {SDK "/alloc", SDK "/class", SDK "/ctrl"};
 

@@ -128,6 +128,9 @@ static int compare_function(const struct table_line *line, void *context, struct
 	if (!rc)
 		rc = extract_function_hash(functions->next->name, line->word[0], line->word[1],
 					   &next, error);
+	if (!rc && !base && !next)
+		fprintf(stderr, "nvabi-diff: note: %s is in neither tree's %s\n", line->word[1],
+			line->word[0]);
 	if (rc || base == next)
 		return rc;
 	difference.change = !base ? NVABI_ADDED : !next ? NVABI_REMOVED : NVABI_CHANGED;
