@@ -3,8 +3,8 @@
 Reads one JSON request a line from standard input and answers each with one line on standard output:
 
   {"run": [...]}    runs a program to its end -> {"status": 0, "out": "...", "err": "..."}
-  {"spawn": [...]}  starts one and waits for its first line -> {"pid": 7, "line": "..."}, where pid is
-                    the number in this namespace
+  {"spawn": [...]}  starts one and waits for its first line -> {"pid": 7, "line": "..."}; the pid
+                    is the number in this namespace
   {"end": 7}        kills a spawned program and waits -> {"status": -9}
   {"pid": true}     -> {"pid": 2}
 
@@ -19,7 +19,8 @@ spawned = {}
 
 
 def run(argv):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60)
     return {"status": done.returncode, "out": done.stdout, "err": done.stderr}
 
 

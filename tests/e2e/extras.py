@@ -11,7 +11,7 @@ import results
 from judge import CALLS, judge
 from matrix import NATIVELY, Container, host_pid
 from results import expect, expect_equal
-from truth import COMPUTE, SUBDEVICE, Book, Truth, namespace_of
+from truth import COMPUTE, Book, Truth, namespace_of
 from world import Programs, Simrm, wait_until
 
 GLOBAL, THREADS, OWN = "535.104.12", "550.163.01", "580.95.05"
@@ -91,21 +91,21 @@ def test_three_namespaces_deep_each_sees_its_own_and_what_is_below():
         try:
             outer.hold(["--memory=21"])
             # Two further namespaces, each of which asks for itself.
+            root = f"--dev-root={simrm.directory}"
+            hold = f"{programs.gpu_hold} {root} --memory=%d >/dev/null & sleep 0.3"
+            ask = f"{programs.gpu_ps} {root} --json"
             done = outer.agent.run(
                 *NATIVELY, "sh", "-c",
-                f"{programs.gpu_hold} --dev-root={simrm.directory} --memory=22 >/dev/null & sleep 0.3; "
-                f"{' '.join(NATIVELY)} sh -c '"
-                f"{programs.gpu_hold} --dev-root={simrm.directory} --memory=23 >/dev/null & sleep 0.3; "
-                f"{programs.gpu_ps} --dev-root={simrm.directory} --json; kill %1 2>/dev/null; true'; "
-                f"{programs.gpu_ps} --dev-root={simrm.directory} --json")
+                f"{hold % 22}; {' '.join(NATIVELY)} sh -c '{hold % 23}; {ask}'; {ask}")
             expect_equal(done["status"], 0, f"exit status, with {done['err']}")
         finally:
             outer.agent.close()
         decoder = json.JSONDecoder()
         inner, end = decoder.raw_decode(done["out"])
         middle, _ = decoder.raw_decode(done["out"][end:].lstrip())
-        memory = [sorted(entry["private"] >> 20 for entry in
-                         answers["gpus"][0]["get_pid_info"]["entries"]) for answers in (inner, middle)]
+        memory = [sorted(entry["private"] >> 20
+                         for entry in answers["gpus"][0]["get_pid_info"]["entries"])
+                  for answers in (inner, middle)]
         expect_equal(memory, [[23], [22]], "memory seen in the inner and the middle namespace")
         expect_equal(listed(inner), [2], "PIDs in the inner namespace")
         expect_equal(listed(middle), [2], "PIDs in the middle namespace")
@@ -285,7 +285,8 @@ def test_denied_shared_pids_are_answered_as_without_the_feature():
         for word in ("allow", "deny"):
             done = subprocess.run(
                 [*mpu(simrm, "--pid-ns", f"--shared-pids={word}"), programs.hostile,
-                 simrm.directory, release, "arguments"], capture_output=True, text=True, timeout=120)
+                 simrm.directory, release, "arguments"],
+                capture_output=True, text=True, timeout=120)
             expect_equal(done.returncode, 0, done.stderr)
             lines[word] = {line for line in done.stdout.splitlines() if ": valid: " in line}
         denied = lines["deny"] - lines["allow"]

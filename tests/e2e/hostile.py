@@ -14,7 +14,7 @@ from world import Programs, Simrm
 
 # Wrong sizes answer 0x3a in the first and 0x1f in the others; the last translates by itself.
 RELEASES = ["535.54.03", "535.183.01", "550.54.14", "580.95.05"]
-# These compare lists of the driver with each other, which only a release that translates gets right.
+# These compare lists of the driver with each other: for a release that translates by itself.
 RACES = ["580.95.05"]
 NATIVELY = ["unshare", "--pid", "--fork", "--mount-proc"]
 UNPRIVILEGED = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]

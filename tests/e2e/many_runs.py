@@ -2,7 +2,7 @@
 
   many_runs.py BUILD-DIRECTORY COUNT
 
-Runs mpu-run COUNT times, and COUNT commands one after the other and side by side within one mpu-run.
+Runs mpu-run COUNT times, then COUNT commands, in turn and side by side, within one mpu-run.
 """
 import os
 import subprocess

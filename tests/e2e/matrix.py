@@ -2,10 +2,10 @@
 
   matrix.py BUILD-DIRECTORY quick|full|RELEASE... [--table=FILE]
 
-For each release a simulated driver runs with processes of every kind on the host, in a PID namespace
-without mpu, and under mpu-run in several ways; each asks for everything, and each answer is compared
-with the truth. quick takes one release of each family of tests/data/pid-semantics.csv, R440 and R460;
-full takes them all.
+For each release a simulated driver runs with processes of every kind on the host, in a PID
+namespace without mpu, and under mpu-run in several ways; each asks for everything, and each answer
+is compared with the truth. quick takes one release of each family of tests/data/pid-semantics.csv,
+R440 and R460; full takes them all.
 """
 import csv
 import json
@@ -69,12 +69,13 @@ class Container:
     def hold(self, arguments, *nesting):
         answer = self.agent.spawn(*nesting, self.programs.gpu_hold,
                                   f"--dev-root={self.simrm.directory}", *arguments)
-        results.expect(answer["line"].startswith("ready"), f"gpu-hold {arguments} under {self.agent.prefix[:1]}: {answer}, "
+        results.expect(answer["line"].startswith("ready"),
+                       f"gpu-hold {arguments} under {self.agent.prefix[:1]}: {answer}, "
                        f"{self.agent.error_output()}")
         return answer["pid"]
 
     def populate(self, book):
-        """Starts all kinds of processes, two of which then end, one of them in a nested namespace."""
+        """Starts all kinds of processes, two of which then end, one of them a nested one."""
         ending = [self.hold(["--name=ends", "--memory=99", "--util=gr:50"]),
                   self.hold(["--name=nested-ends", "--memory=98"], *self.deeper)]
         book.note(self.simrm.state())

@@ -31,6 +31,7 @@ main() {
 		;;
 	sanitize-*)
 		python mpu_run.py "$build"
+		python lifetime.py "$build"
 		python hostile.py "$build"
 		python matrix.py "$build" quick
 		python extras.py "$build"
@@ -38,6 +39,7 @@ main() {
 		;;
 	*-quick)
 		python mpu_run.py "$build"
+		python lifetime.py "$build"
 		python hostile.py "$build"
 		python matrix.py "$build" quick
 		python extras.py "$build"
@@ -45,6 +47,7 @@ main() {
 		;;
 	*-full)
 		python mpu_run.py "$build"
+		python lifetime.py "$build"
 		python hostile.py "$build"
 		python matrix.py "$build" full
 		python extras.py "$build"

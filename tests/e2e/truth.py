@@ -67,8 +67,8 @@ class Truth:
         self.add_accounts(state, book, namespace)
 
     def add_accounts(self, state, book, namespace):
-        """Also called with the state after the question: the driver brings records up to date when it
-        is asked."""
+        """Also called with the state after the question: the driver brings records up to date when
+        it is asked."""
         gpu = state["gpus"][0]
         # A process that has ended and one that lives never have the same number here.
         for entry in gpu["dead"] + gpu["live"]:

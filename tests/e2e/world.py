@@ -33,12 +33,13 @@ def die_with_parent():
 
 class Programs:
     """The programs under test, copied to a directory from which any user may run them. The
-    simulated driver and its hostile client come from the default build where there is one: it is not
-    they that are tested here, and the static build has none."""
+    simulated driver and its hostile client come from the default build where there is one: it is
+    not they that are tested here, and the static build has none."""
 
     def __init__(self, build):
         found = {name: self.find(name, Path(build)) for name in ("mpu-run", "gpu-hold", "gpu-ps")}
-        found |= {name: self.find(name, ROOT / "build", Path(build)) for name in ("simrm", "hostile")}
+        found |= {name: self.find(name, ROOT / "build", Path(build))
+                  for name in ("simrm", "hostile")}
         self.directory = Path(tempfile.mkdtemp(prefix="mpu-e2e-"))
         self.directory.chmod(0o755)
         for name, path in found.items():
@@ -54,7 +55,8 @@ class Programs:
             for path in sorted(build.rglob(name)):
                 if path.is_file() and os.access(path, os.X_OK):
                     return path
-        raise AssertionError(f"no program {name} under {' or '.join(map(str, builds))}: build first")
+        where = " or ".join(map(str, builds))
+        raise AssertionError(f"no program {name} under {where}: build first")
 
     def remove(self):
         shutil.rmtree(self.directory, ignore_errors=True)

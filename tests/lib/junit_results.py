@@ -1,7 +1,8 @@
 """Turns ctest's JUnit file into result lines (tests/lib/results.sh).
 
-A Criterion program prints "Tested: 12 | Passing: 11 | Failing: 1 | Crashing: 0", and for each failed
-test a line "[FAIL] suite::test: ..."; every test of it is a case. Any other program is one case.
+A Criterion program prints "Tested: 12 | Passing: 11 | Failing: 1 | Crashing: 0", and for each
+failed test a line "[FAIL] suite::test: ..."; every test of it is a case. Any other program is one
+case.
 """
 import re
 import sys
