@@ -15,6 +15,7 @@ struct facts {
 	char hook[PATH_MAX];
 	char runtime[PATH_MAX];
 	char socket_option[512];
+	char runtime_option[512];
 	const struct hook_settings *settings;
 	const char *base;	 /* the profile that Kubernetes' is made from, or NULL */
 	struct mpu_error *error; /* why one of them could not be made */
@@ -37,8 +38,11 @@ static struct json_object *hook_command(const struct facts *facts, bool always, 
 		json_object_array_add(args, string("--always"));
 	if (facts->settings->defaults.ignore_missing)
 		json_object_array_add(args, string("--on-missing=ignore"));
-	if (strcmp(command, "precreate") == 0)
+	if (strcmp(command, "precreate") == 0) {
 		json_object_array_add(args, string("--fail-late"));
+		if (facts->runtime_option[0])
+			json_object_array_add(args, string(facts->runtime_option));
+	}
 	json_object_array_add(args, string(command));
 	json_object_object_add(hook, "path", string(facts->hook));
 	json_object_object_add(hook, "args", args);
@@ -117,6 +121,8 @@ static struct json_object *docker_runtime(const struct facts *facts)
 	json_object_array_add(args, string("--always"));
 	if (facts->socket_option[0])
 		json_object_array_add(args, string(facts->socket_option));
+	if (facts->runtime_option[0])
+		json_object_array_add(args, string(facts->runtime_option));
 	json_object_object_add(runtime, "path", string(facts->runtime));
 	json_object_object_add(runtime, "runtimeArgs", args);
 	return runtime;
@@ -289,6 +295,9 @@ static int find_programs(struct facts *facts, const struct hook_settings *settin
 	snprintf(facts->runtime, sizeof(facts->runtime), "%.*s/mpu-runtime",
 		 (int)(name - facts->hook), facts->hook);
 	facts->settings = settings;
+	if (settings->runtime)
+		snprintf(facts->runtime_option, sizeof(facts->runtime_option), "--runtime=%s",
+			 settings->runtime);
 	if (strcmp(settings->socket, "/run/mpu/mpud.sock") != 0)
 		snprintf(facts->socket_option, sizeof(facts->socket_option), "--socket=%s",
 			 settings->socket);

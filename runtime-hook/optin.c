@@ -15,6 +15,7 @@ struct words {
 static const struct words enable = {"mpu.enable", {"1", "true", "yes", "0", "false", "no"}, 3};
 static const struct words on_missing = {"mpu.on-missing", {"ignore", "fail"}, 1};
 static const struct words view = {"mpu.view", {"container", "host"}, 0};
+static const struct words shared_pids = {"mpu.shared-pids", {"allow", "deny"}, 0};
 static const struct words policy = {"mpu.policy", {"auto", "always", "off"}, 0};
 
 /* Sets VALUE to whether the annotation has one of the positive words; leaves it where there is no
@@ -48,5 +49,7 @@ int optin_read(struct json_object *annotations, struct optin *optin, struct mpu_
 	result = read_words(annotations, &on_missing, &optin->ignore_missing, error);
 	if (!result)
 		result = read_words(annotations, &view, &ignored, error);
+	if (!result)
+		result = read_words(annotations, &shared_pids, &ignored, error);
 	return result ? result : read_words(annotations, &policy, &ignored, error);
 }

@@ -12,6 +12,7 @@
  * mpu.enable      1, true, yes, 0, false, no      no; yes where the administrator set --always
  * mpu.view        container, host                 mpud's
  * mpu.policy      auto, always, off               mpud's
+ * mpu.shared-pids allow, deny                     mpud's
  * mpu.on-missing  fail, ignore                    fail, or what the administrator set
  */
 struct optin {
@@ -21,7 +22,7 @@ struct optin {
 
 /* Reads ANNOTATIONS (an object, or NULL for none) over the administrator's defaults in OPTIN.
  * Returns 0, or -EINVAL with ERROR filled when one of them has a value that it does not take: also
- * for mpu.view and mpu.policy, which mpud reads. */
+ * for mpu.view, mpu.policy and mpu.shared-pids, which mpud reads. */
 int optin_read(struct json_object *annotations, struct optin *optin, struct mpu_error *error);
 
 #endif

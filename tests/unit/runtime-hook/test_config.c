@@ -116,10 +116,12 @@ Test(config, always_is_for_all_but_those_that_opt_out)
 Test(config, annotations_take_their_words_only)
 {
 	static const char *const bad[] = {
-	    "{\"annotations\":{\"mpu.enable\":\"maybe\"}}", "{\"annotations\":{\"mpu.enable\":1}}",
+	    "{\"annotations\":{\"mpu.enable\":\"maybe\"}}",
+	    "{\"annotations\":{\"mpu.enable\":1}}",
 	    "{\"annotations\":{\"mpu.enable\":\"1\",\"mpu.view\":\"all\"}}",
 	    "{\"annotations\":{\"mpu.enable\":\"true\",\"mpu.policy\":\"\"}}",
-	    "{\"annotations\":{\"mpu.enable\":\"yes\",\"mpu.on-missing\":\"panic\"}}"};
+	    "{\"annotations\":{\"mpu.enable\":\"yes\",\"mpu.on-missing\":\"panic\"}}",
+	    "{\"annotations\":{\"mpu.enable\":\"1\",\"mpu.shared-pids\":\"maybe\"}}"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct mpu_error error = {0};

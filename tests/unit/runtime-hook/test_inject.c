@@ -262,7 +262,8 @@ Test(inject, a_busy_process_under_signals_computes_on)
 		int listener = inject(&target, &error), rounds = target.shared->rounds;
 
 		cr_assert_geq(listener, 0, "%s", error.text);
-		usleep(5000);
+		for (int j = 0; j < 5000 && target.shared->rounds == rounds; j++)
+			usleep(1000);
 		cr_assert_gt(target.shared->rounds, rounds);
 		cr_assert_eq(target.shared->wrong, 0);
 		cr_assert_eq(finish(&target), 0);
