@@ -15,7 +15,8 @@
 
 struct engine;
 
-enum { ENGINE_LABEL = 64, ENGINE_CONTROLS = NVABI_PID_CONTROLS };
+/* A container id has up to 64 characters. */
+enum { ENGINE_LABEL = 72, ENGINE_CONTROLS = NVABI_PID_CONTROLS };
 
 /* What an engine works with; copied by engine_start(). */
 struct engine_options {
