@@ -171,8 +171,9 @@ def test_podman_without_the_annotation_writes_the_same_config():
         # The storage driver names the layer anew each time.
         config["root"]["path"] = "ROOT"
         del config["annotations"]["io.kubernetes.cri-o.Created"]
-        # podman writes them in the order of a hash table.
+        # podman writes these in the order of a hash table.
         config["mounts"].sort(key=lambda mount: mount["destination"])
+        config["process"]["env"].sort()
         return json.dumps(config)
 
     with_hooks, without = plain(root.hooks), plain(empty)
