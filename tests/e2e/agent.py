@@ -12,6 +12,7 @@ Ends with its standard input, and ends what it spawned.
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -25,16 +26,21 @@ def run(argv):
 
 
 def spawn(argv):
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
     spawned[process.pid] = process
     return {"pid": process.pid, "line": process.stdout.readline()}
 
 
-def end(pid):
-    process = spawned.pop(pid)
-    process.kill()
+def kill(process):
+    """With all that it started in its turn."""
+    os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
-    return {"status": process.wait(timeout=30)}
+    return process.wait(timeout=30)
+
+
+def end(pid):
+    return {"status": kill(spawned.pop(pid))}
 
 
 def pid(_):
@@ -50,7 +56,7 @@ def main():
             answer = {"error": f"{name} {argument}: {error!r}"}
         print(json.dumps(answer), flush=True)
     for process in spawned.values():
-        process.kill()
+        kill(process)
 
 
 main()
