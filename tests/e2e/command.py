@@ -1,4 +1,5 @@
 """Commands under mpu-run, for the tests of mpu-run as a program."""
+import signal
 import subprocess
 import sys
 
@@ -55,6 +56,9 @@ def as_user(check):
 
 def main(module):
     """Runs the tests of MODULE: the build directory and a part of a name are arguments."""
+    # A shell starts its background commands with these ignored, which all would inherit.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     Here.programs = Programs(sys.argv[1])
     try:
         with Simrm(Here.programs, RELEASE) as Here.simrm:
