@@ -28,9 +28,10 @@ verdict 'README.md lists the packages of tests/packages.txt' "$(
 
 verdict 'links in the documents lead to files' "$(
 	project_files -name '*.md' | while read -r document; do
-		grep -o '](\([^)#:]*\)' "$document" | cut -c3- | while read -r link; do
-			[ -e "$(dirname "$document")/$link" ] || echo "$document: $link"
-		done
+		grep -o '](\([^)#]*\)' "$document" | cut -c3- | grep -v '^[a-z]*:' |
+			while read -r link; do
+				[ -e "$(dirname "$document")/$link" ] || echo "$document: $link"
+			done
 	done
 )"
 
