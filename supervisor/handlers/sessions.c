@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Leaves in ENTRIES (COUNT of them) those that the view shows, under its numbers. Returns how many;
- * the rest is cleared, as the driver clears what it does not use. */
-static uint32_t keep_shown(const struct call *call, uint8_t *entries, uint32_t count)
+/* Leaves in ENTRIES those of the first COUNT that the view shows, under its numbers. Returns how many;
+ * the rest of SIZE entries is cleared, as the driver clears what it does not use. */
+static uint32_t keep_shown(const struct call *call, uint8_t *entries, uint32_t count, uint32_t size)
 {
 	const struct nvabi_pid_control *layout = call->layout;
 	uint32_t kept = 0;
@@ -26,7 +26,7 @@ static uint32_t keep_shown(const struct call *call, uint8_t *entries, uint32_t c
 		memmove(entries + kept * layout->list_stride, entry, layout->list_stride);
 		kept++;
 	}
-	memset(entries + kept * layout->list_stride, 0, (count - kept) * layout->list_stride);
+	memset(entries + kept * layout->list_stride, 0, (size - kept) * layout->list_stride);
 	return kept;
 }
 
@@ -54,7 +54,8 @@ static int count_shown(struct call *call, uint32_t *shown)
 		result = call_execute(call, layout->cmd, params, call->control.paramsSize, &status);
 		if (!result && status == NV_OK)
 			*shown = keep_shown(call, entries,
-					    bounded(layout, get_u32(params, layout->list_count)));
+					    bounded(layout, get_u32(params, layout->list_count)),
+					    layout->list_capacity);
 	}
 	if (behind)
 		free(entries);
@@ -87,11 +88,17 @@ static int handle_inline(struct call *call)
 
 	if (result || call->control.status != NV_OK)
 		return result;
+	count = bounded(layout, get_u32(call->params, layout->list_count));
+	/* Where the driver lists none the table stays the target's own. */
+	if (only_count || !count)
+		memcpy(call->params + layout->list_first, call->before + layout->list_first,
+		       (size_t)layout->list_capacity * layout->list_stride);
 	if (only_count)
 		return correct_count(call);
-	count = bounded(layout, get_u32(call->params, layout->list_count));
+	if (!count)
+		return 0;
 	put_u32(call->params, layout->list_count,
-		keep_shown(call, call->params + layout->list_first, count));
+		keep_shown(call, call->params + layout->list_first, count, layout->list_capacity));
 	return 0;
 }
 
@@ -136,8 +143,12 @@ static int handle_behind_pointer(struct call *call)
 	if (!address || !call->buffer.bytes)
 		return correct_count(call);
 	count = get_u32(call->params, layout->list_count);
+	if (!count) {
+		call->buffer.size = 0; /* the table stays the target's own */
+		return 0;
+	}
 	put_u32(call->params, layout->list_count,
-		keep_shown(call, call->buffer.bytes, count < asked ? count : asked));
+		keep_shown(call, call->buffer.bytes, count < asked ? count : asked, asked));
 	return 0;
 }
 

@@ -3,10 +3,15 @@
 
 /* The driver's report is about the process that asks, and names it by its host PID. Asked from here
  * it is about us, who never have an error of our own: the target is told, in the driver's own words,
- * that there is no report of it. docs/pid-fields.md says what that costs. */
+ * that there is no report of it. docs/pid-fields.md says what that costs. A report that there is all
+ * the same is of a process that had our number before us. */
 int handle_rcerr_report(struct call *call)
 {
-	return call_execute_own(call);
+	int result = call_execute_own(call);
+
+	if (!result && call->control.status == NV_OK)
+		call->control.status = NV_ERR_MISSING_TABLE_ENTRY;
+	return result;
 }
 
 static uint64_t get_mask(const struct call *call)

@@ -106,9 +106,12 @@ static int handle_behind_pointer(struct call *call)
 	if (!result)
 		result = call_execute_own(call);
 	put_u64(call->params, layout->list_pointer, address);
-	if (!result && call->control.status == NV_OK && call->buffer.bytes)
-		clean_samples(call, call->buffer.bytes, size / layout->list_stride);
-	return result;
+	if (result || call->control.status != NV_OK || !call->buffer.bytes)
+		return result;
+	clean_samples(call, call->buffer.bytes, size / layout->list_stride);
+	/* A part of a sample cannot be cleaned: the target keeps its own bytes there. */
+	call->buffer.size -= size % layout->list_stride;
+	return 0;
 }
 
 int handle_util_samples(struct call *call)
