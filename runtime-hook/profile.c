@@ -331,6 +331,8 @@ static int change_rules(struct json_object *profile, struct mpu_error *error)
 
 	if (result)
 		return result;
+	if (!syscalls && !rule_action_allows(&rules.fallback))
+		return PROFILE_DENIES;
 	if (!syscalls) {
 		syscalls = json_object_new_array();
 		json_object_object_add(profile, "syscalls", syscalls);

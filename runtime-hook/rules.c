@@ -40,8 +40,11 @@ bool rule_action_allows(const struct rule_action *action)
 
 bool ioctl_rule_is_total(const struct ioctl_rule *rule)
 {
-	return rule->case_count == 1 && !rule->cases[0].request &&
-	       json_object_array_length(rule->cases[0].others) == 0;
+	for (size_t i = 0; i < rule->case_count; i++)
+		if (!rule->cases[i].request &&
+		    json_object_array_length(rule->cases[i].others) == 0)
+			return true;
+	return false;
 }
 
 static int read_action(struct json_object *json, const char *name_key, const char *number_key,
@@ -133,6 +136,9 @@ static int add_comparison(struct json_object *json, bool with_32bit, struct rule
 
 	if (result)
 		return result;
+	/* A mask of 0 compares nothing: libseccomp drops it. */
+	if (op == OCI_CMP_MASKED_EQ && value == 0)
+		return 0;
 	if (index != IOCTL_REQUEST)
 		return json_object_array_add(where->others, json_object_get(json))
 			   ? mpu_fail(error, ENOMEM, "out of memory")
