@@ -3,7 +3,7 @@
 #
 #   tests/run.sh               everything, end to end on one driver release of each family
 #   tests/run.sh --quick       the optimised build only
-#   tests/run.sh --full        end to end on all driver releases, 10,000 short runs
+#   tests/run.sh --full        end to end on all driver releases, 10,000 short runs, longer fuzzing
 #   tests/run.sh --no-install  leaves the system's packages alone
 #
 # Exit status 0 when nothing failed. What could not be run is listed with its reason. The output of
@@ -36,6 +36,7 @@ main() {
 		suite "end to end: $preset" end_to_end "$preset"
 	done
 	suite 'container runtimes' runtimes
+	[ "$presets" = default ] || suite 'fuzzing' fuzzing
 
 	print_summary "$logs"
 	! grep -q '^failed' "$logs"/*.results
@@ -129,6 +130,12 @@ runtimes() {
 		return
 	fi
 	as_root env MPU_RESULTS="$MPU_RESULTS" "$root/tests/runtime/run.sh" "$(build_dir default)"
+}
+
+# Five seconds a parser, or a minute in the full run.
+fuzzing() {
+	MPU_FUZZ_BUILD=$root/build-fuzz \
+		"$root/tests/fuzz/run.sh" "$([ $matrix = full ] && echo 60 || echo 5)"
 }
 
 main "$@"
