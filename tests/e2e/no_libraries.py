@@ -24,7 +24,9 @@ def test_static_programs_run_in_an_empty_root():
     with Simrm(programs, RELEASE) as simrm:
         devices = root / os.path.basename(simrm.directory)
         devices.mkdir()
+        # mpu-run --pid-ns wants a mount point as its root folder, as every container has one.
         script = f"""
+            mount --bind {root} {root}
             mount --bind {simrm.directory} {devices}
             mount -t proc proc {root}/proc
             exec chroot {root} /mpu-run --pid-ns --dev-root=/{devices.name} -- \
