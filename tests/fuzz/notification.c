@@ -15,7 +15,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { GUARD = 64, GUARD_BYTE = 0xa7, LIST_REST = 4096, PARAMS_MAX = 1 << 17 };
+enum {
+	GUARD = 64,
+	GUARD_BYTE = 0xa7,
+	LIST_REST = 4096,
+	PARAMS_MAX = 1 << 17,
+	UTIL_BUFFER_MAX = 1 << 20
+};
 
 static struct world world;
 static void *unmapped;
@@ -276,10 +282,12 @@ static void fill_target(struct run *run)
 	if (run->script.caller & CALLER_PLACES_PIDS) {
 		place_length(run, layout, &run->caller, run->params);
 		place_pids(run, layout, &run->caller, run->params, run->list, run->list_size);
-		if (layout->buffer_size != NVABI_NONE && layout->list_pointer != NVABI_NONE)
-			put_u32(run->params, layout->buffer_size,
-				fuzz_u32(&run->caller) % (uint32_t)run->list_size);
 	}
+	/* A target that lies about its memory has only itself to blame; here that would be us. */
+	if (layout->buffer_size != NVABI_NONE && layout->list_pointer != NVABI_NONE &&
+	    get_u32(run->params, layout->buffer_size) <= UTIL_BUFFER_MAX)
+		put_u32(run->params, layout->buffer_size,
+			get_u32(run->params, layout->buffer_size) % ((uint32_t)run->list_size + 1));
 	if (layout->list_pointer != NVABI_NONE)
 		put_u64(run->params, layout->list_pointer,
 			pointer_of(run, run->script.pointer >> 2, run->list));

@@ -29,7 +29,6 @@ options_of() {
 	case $1 in
 	version) echo -max_len=512 ;;
 	notification) echo -max_len=1024 -len_control=0 ;;
-	profile) echo "-max_len=4096 -dict=$here/json.dict $root/tests/data/seccomp" ;;
 	*) echo "-max_len=4096 -dict=$here/json.dict" ;;
 	esac
 }
