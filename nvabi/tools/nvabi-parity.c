@@ -144,23 +144,54 @@ static int print_facts(struct parity *parity, const char *facts, struct mpu_erro
 }
 
 /* The compiler's own lines must be the tables' lines. */
-static int print_hash(const struct parity *parity, const char *facts, struct fact_counts counts,
+static int hash_facts(const struct parity *parity, const char *facts, uint64_t *hash,
 		      struct mpu_error *error)
 {
 	cleanup_file FILE *file = fopen(facts, "re");
 	cleanup_file FILE *own = tmpfile();
-	uint64_t hash;
 
 	if (!file || !own)
 		return mpu_fail(error, errno, "%s: %s", facts, strerror(errno));
 	write_facts(parity->abi, own);
-	hash = fact_hash(file);
-	if (hash != fact_hash(own))
+	*hash = fact_hash(file);
+	if (*hash != fact_hash(own))
 		return mpu_fail(error, EINVAL, "%s: what the compiler printed is not in the tables",
 				facts);
-	printf("%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%016" PRIx64 "\n", parity->version,
-	       counts.calls, counts.structures, counts.fields, hash);
 	return 0;
+}
+
+/* Types and names, which a compiler does not print: what is extracted must be the tables' rows. */
+static int hash_rows(const struct parity *parity, uint64_t *hash, struct mpu_error *error)
+{
+	cleanup_file FILE *extracted = tmpfile();
+	cleanup_file FILE *own = tmpfile();
+	int rc;
+
+	if (!extracted || !own)
+		return mpu_fail(error, errno, "tmpfile: %s", strerror(errno));
+	rc = extract_tree(parity->tree, parity->version, NVABI_DATA, extracted, error);
+	if (rc)
+		return rc;
+	nvabi_abi_write_rows(parity->abi, own);
+	*hash = fact_hash(extracted);
+	if (*hash != fact_hash(own))
+		return mpu_fail(error, EINVAL, "%s: what is extracted from %s is not in the tables",
+				parity->version, parity->tree);
+	return 0;
+}
+
+static int print_hashes(const struct parity *parity, const char *facts, struct fact_counts counts,
+			struct mpu_error *error)
+{
+	uint64_t hash = 0, rows = 0;
+	int rc = hash_facts(parity, facts, &hash, error);
+
+	if (!rc)
+		rc = hash_rows(parity, &rows, error);
+	if (!rc)
+		printf("%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%016" PRIx64 ",%016" PRIx64 "\n",
+		       parity->version, counts.calls, counts.structures, counts.fields, hash, rows);
+	return rc;
 }
 
 static int check(struct parity *parity, const char *facts, struct mpu_error *error)
@@ -179,7 +210,7 @@ static int check(struct parity *parity, const char *facts, struct mpu_error *err
 	if (rc)
 		return rc;
 	if (facts)
-		return print_hash(parity, facts, counts, error);
+		return print_hashes(parity, facts, counts, error);
 	printf("%s: %" PRIu32 " calls, %" PRIu32 " structures, %" PRIu32
 	       " fields agree with the headers\n",
 	       parity->version, counts.calls, counts.structures, counts.fields);
@@ -198,7 +229,9 @@ int main(int argc, char **argv)
 			"usage: nvabi-parity [--facts FILE] TREE VERSION\n"
 			"Compiles an assertion of every number, size and offset that nvabi has for "
 			"VERSION\nagainst the headers in TREE. With --facts, the compiler's own "
-			"numbers go to FILE, and\ntheir hash to standard output.\n");
+			"numbers go to FILE; a row of\ntests/data/abi-facts.csv, with hashes of "
+			"them and of what is "
+			"extracted, to standard output.\n");
 		return 2;
 	}
 	parity.tree = argv[argc - 2];
