@@ -69,34 +69,70 @@ static void cube_complement(struct oci_cube cube, struct oci_set *out)
 	}
 }
 
-/* Whether the cubes of SET, but for number SKIP, cover CUBE: cut away what the first of them
- * takes, and ask of the rest. */
-static bool covered(const struct oci_set *set, size_t skip, size_t from, struct oci_cube cube)
+/* Which of the cubes of a set are looked at. */
+struct choice {
+	size_t count;
+	uint16_t index[OCI_MAX_CUBES];
+};
+
+/* The bit on which most of the chosen cubes depend and CUBE does not. There is one: none of them
+ * contains CUBE. */
+static uint64_t busiest_bit(const struct oci_set *set, const struct choice *choice,
+			    struct oci_cube cube)
 {
-	struct oci_cube cutter;
+	unsigned int uses[64] = {0};
+	int best = -1;
 
-	while (from < set->count && (from == skip || !cube_intersects(set->cube[from], cube)))
-		from++;
-	if (from == set->count)
-		return false;
-	cutter = set->cube[from];
-	for (uint64_t bits = cutter.mask & ~cube.mask; bits; bits &= bits - 1) {
-		uint64_t bit = bits & -bits;
-		struct oci_cube outside = {.mask = cube.mask | bit,
-					   .value = cube.value | (~cutter.value & bit)};
+	for (size_t i = 0; i < choice->count; i++)
+		for (int bit = 0; bit < 64; bit++)
+			uses[bit] += set->cube[choice->index[i]].mask >> bit & 1;
+	for (int bit = 63; bit >= 0; bit--)
+		if (!(cube.mask >> bit & 1) && (best < 0 || uses[bit] > uses[best]))
+			best = bit;
+	return 1ULL << best;
+}
 
-		if (!covered(set, skip, from + 1, outside))
-			return false;
-		cube.mask |= bit;
-		cube.value |= cutter.value & bit;
+/* Whether the chosen cubes of SET cover CUBE: looked at in halves. The question is hard in general;
+ * when STEPS are used up the answer is no, which is always safe here. */
+static bool covered_by(const struct oci_set *set, const struct choice *from, struct oci_cube cube,
+		       unsigned int *steps)
+{
+	struct choice choice = {0};
+	uint64_t bit;
+
+	for (size_t i = 0; i < from->count; i++) {
+		if (cube_contains(set->cube[from->index[i]], cube))
+			return true;
+		if (cube_intersects(set->cube[from->index[i]], cube))
+			choice.index[choice.count++] = from->index[i];
 	}
-	return true;
+	if (choice.count == 0 || *steps == 0)
+		return false;
+	--*steps;
+	bit = busiest_bit(set, &choice, cube);
+	cube.mask |= bit;
+	if (!covered_by(set, &choice, cube, steps))
+		return false;
+	cube.value |= bit;
+	return covered_by(set, &choice, cube, steps);
+}
+
+/* Whether the cubes of SET, but for number SKIP, cover CUBE. */
+static bool covered(const struct oci_set *set, size_t skip, struct oci_cube cube)
+{
+	struct choice all = {0};
+	unsigned int steps = 4096;
+
+	for (size_t i = 0; i < set->count; i++)
+		if (i != skip)
+			all.index[all.count++] = (uint16_t)i;
+	return covered_by(set, &all, cube, &steps);
 }
 
 static void set_drop_covered(struct oci_set *set)
 {
 	for (size_t i = set->count; i-- > 0;) {
-		if (!covered(set, i, 0, set->cube[i]))
+		if (!covered(set, i, set->cube[i]))
 			continue;
 		memmove(&set->cube[i], &set->cube[i + 1],
 			(set->count - i - 1) * sizeof(set->cube[0]));
@@ -190,7 +226,7 @@ bool oci_set_intersects(const struct oci_set *a, const struct oci_set *b)
 bool oci_set_contains(const struct oci_set *outer, const struct oci_set *inner)
 {
 	for (size_t i = 0; i < inner->count; i++)
-		if (!covered(outer, SIZE_MAX, 0, inner->cube[i]))
+		if (!covered(outer, SIZE_MAX, inner->cube[i]))
 			return false;
 	return true;
 }

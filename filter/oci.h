@@ -55,7 +55,8 @@ int oci_set_compare(enum oci_operator op, uint64_t value, uint64_t value_two, bo
 /* Whether A and B have a request in common. */
 bool oci_set_intersects(const struct oci_set *a, const struct oci_set *b);
 
-/* Whether every request of INNER is in OUTER. */
+/* Whether every request of INNER is in OUTER. May say no for want of time where sets are contrived;
+ * never says yes wrongly. */
 bool oci_set_contains(const struct oci_set *outer, const struct oci_set *inner);
 
 /* The requests of nvabi_watched_ioctls(). */

@@ -12,6 +12,10 @@
 
 static const char notify[] = "SCMP_ACT_NOTIFY";
 
+/* Rules that compare another argument too: libseccomp takes minutes over a thousand of these. "Not
+ * this request" falls into some 90 parts around RM control. */
+enum { MAX_PARTS = 128 };
+
 struct json_object *profile_unconfined(void)
 {
 	static const struct {
@@ -170,7 +174,9 @@ static int add_split(struct json_object *syscalls, const struct ioctl_rule *rule
 			json_object_array_add(syscalls, kept);
 			continue;
 		}
-		if (oci_split(&one->requests, &watched, &unwatched) < 0)
+		if (oci_split(&one->requests, &watched, &unwatched) < 0 ||
+		    (json_object_array_length(one->others) &&
+		     watched.count + unwatched.count > MAX_PARTS))
 			return mpu_fail(error, E2BIG,
 					"a seccomp rule on ioctl falls into too many "
 					"parts around RM control");

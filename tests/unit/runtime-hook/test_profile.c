@@ -373,3 +373,77 @@ Test(profile, flags_are_set_where_the_runtime_takes_them_only)
 		cr_assert_str_eq(flags, cases[i].wanted, "case %zu: %s", i, flags);
 	}
 }
+
+Test(profile, rules_that_would_take_libseccomp_minutes_are_refused)
+{
+	check_refused(
+	    NARROW IOCTL("SCMP_ACT_ALLOW", ARG(1, GT, 2147767344) "," ARG(2, LE, 4)) "," IOCTL(
+		"SCMP_ACT_ALLOW", ARG(1, NE, 21522) "," ARG(0, NE, 5)) "]}",
+	    E2BIG, "too many parts");
+}
+
+/* Sets of orderings cover one another in ways that are dear to find out. */
+Test(profile, contrived_orderings_are_decided_in_time, .timeout = 20)
+{
+	struct mpu_error error = {0};
+
+	cr_assert_eq(watch_text("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":"
+				"[\"SCMP_ARCH_X86_64\"],\"syscalls\":[" IOCTL(
+				    "SCMP_ACT_ERRNO", ARG(1, GE, 5138)) "]}",
+				&settings, &error),
+		     PROFILE_DENIES, "%s", error.text);
+}
+
+/* One to three rules on ioctl that compare the request by any operator, with values around the
+ * watched ones. */
+static const char *random_profile(uint64_t *state, char *text, size_t size)
+{
+	static const char *const operators[] = {"EQ", "MASKED_EQ", "NE", "LT", "LE", "GT", "GE"};
+	static const char *const actions[] = {"ALLOW", "ALLOW", "ALLOW", "ERRNO", "LOG", "TRAP"};
+	static const uint64_t masks[] = {0xff, 0xff00, 0xffffffff, 0x3fff00ff, 0xf0000000, 0x20};
+	int used = snprintf(text, size, NARROW);
+	uint64_t rules = random64(state) % 3 + 1;
+
+	if (random64(state) % 3 == 0)
+		used = snprintf(text, size,
+				"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":"
+				"[\"SCMP_ARCH_X86_64\"],\"syscalls\":[");
+	for (uint64_t i = 0; i < rules; i++) {
+		uint64_t value = random_request(state), two = 0;
+		uint64_t op = random64(state) % 7;
+
+		if (op == 1) {
+			value = masks[random64(state) % 6];
+			two = random_request(state) & value;
+		}
+		used += snprintf(text + used, size - (size_t)used,
+				 "%s{\"names\":[\"ioctl\"],\"action\":\"SCMP_ACT_%s\",\"args\":[{"
+				 "\"index\":1,\"value\":%llu,\"valueTwo\":%llu,\"op\":"
+				 "\"SCMP_CMP_%s\"}]}",
+				 i ? "," : "", actions[random64(state) % 6],
+				 (unsigned long long)value, (unsigned long long)two, operators[op]);
+	}
+	snprintf(text + used, size - (size_t)used, "]}");
+	return text;
+}
+
+Test(profile, random_rules_on_ioctl_keep_every_verdict_or_are_refused, .timeout = 300)
+{
+	uint64_t state = 4;
+	int changed = 0;
+
+	for (int i = 0; i < 100; i++) {
+		char text[4096];
+		cleanup_json struct json_object *profile =
+		    parse(random_profile(&state, text, sizeof(text)));
+		struct mpu_error error = {0};
+		int outcome = profile_watch(profile, &settings, &error);
+
+		cr_assert(outcome >= 0 || error.text[0], "%s", text);
+		if (outcome != PROFILE_CHANGED)
+			continue;
+		check_profile(text);
+		changed++;
+	}
+	cr_assert_gt(changed, 30, "hardly any profile was changed");
+}
