@@ -41,8 +41,7 @@ bool rule_action_allows(const struct rule_action *action)
 bool ioctl_rule_is_total(const struct ioctl_rule *rule)
 {
 	for (size_t i = 0; i < rule->case_count; i++)
-		if (!rule->cases[i].request &&
-		    json_object_array_length(rule->cases[i].others) == 0)
+		if (!rule->cases[i].request && json_object_array_length(rule->cases[i].others) == 0)
 			return true;
 	return false;
 }

@@ -135,15 +135,23 @@ def test_podman_exec_rootless_with_crun():
     check_exec(rootless, "crun")
 
 
-def test_podman_with_the_prestart_hook_alone():
-    for engine in [root, rootless]:
-        only = engine.folder / "prestart-only"
-        engine.as_user(["mkdir", "-p", only])
-        engine.as_user(["cp", engine.hooks / "mpu-prestart.json", only])
+def check_prestart_alone(engine):
+    only = engine.folder / "prestart-only"
+    engine.as_user(["mkdir", "-p", only])
+    engine.as_user(["cp", engine.hooks / "mpu-prestart.json", only])
+    for runtime in ["runc", "crun"]:
         before = engine.mpud.taken()
-        expect_own_processes(engine.run("runc", ["sh", "-c", LOOK], {"mpu.enable": "1"},
+        expect_own_processes(engine.run(runtime, ["sh", "-c", LOOK], {"mpu.enable": "1"},
                                         hooks=only).stdout)
-        expect_equal(engine.mpud.taken() - before, 1, "listeners that mpud took")
+        expect_equal(engine.mpud.taken() - before, 1, f"{runtime}: listeners that mpud took")
+
+
+def test_podman_as_root_with_the_prestart_hook_alone():
+    check_prestart_alone(root)
+
+
+def test_podman_rootless_with_the_prestart_hook_alone():
+    check_prestart_alone(rootless)
 
 
 def config_of(runtime, hooks, annotations):
