@@ -103,7 +103,8 @@ static int handle_inline(struct call *call)
 }
 
 /* Our own memory in place of the target's table. A table that cannot be read, or a number of entries
- * that the driver never reads (it takes exactly its own), is left for the driver to refuse. */
+ * that the driver never reads (it takes exactly its own), is left for the driver to refuse. The table
+ * as the target gave it stands once more behind the copy. */
 static int take_table(struct call *call, uint64_t address, uint32_t asked)
 {
 	const struct nvabi_pid_control *layout = call->layout;
@@ -113,7 +114,7 @@ static int take_table(struct call *call, uint64_t address, uint32_t asked)
 	put_u64(call->params, layout->list_pointer, execute_bad_address());
 	if (asked > layout->list_capacity)
 		return 0;
-	call->buffer.bytes = calloc(1, size ? size : 1);
+	call->buffer.bytes = calloc(2, size ? size : 1);
 	if (!call->buffer.bytes)
 		return -ENOMEM;
 	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
@@ -121,6 +122,7 @@ static int take_table(struct call *call, uint64_t address, uint32_t asked)
 		free(steal_ptr(call->buffer.bytes));
 		return result == -EFAULT ? 0 : result;
 	}
+	memcpy(call->buffer.bytes + size, call->buffer.bytes, size);
 	call->buffer.address = address;
 	call->buffer.size = size;
 	put_u64(call->params, layout->list_pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
@@ -144,7 +146,8 @@ static int handle_behind_pointer(struct call *call)
 		return correct_count(call);
 	count = get_u32(call->params, layout->list_count);
 	if (!count) {
-		call->buffer.size = 0; /* the table stays the target's own */
+		memcpy(call->buffer.bytes, call->buffer.bytes + call->buffer.size,
+		       call->buffer.size);
 		return 0;
 	}
 	put_u32(call->params, layout->list_count,

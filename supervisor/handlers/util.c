@@ -73,16 +73,18 @@ static void clean_samples(const struct call *call, uint8_t *samples, size_t coun
 }
 
 /* V1 has the samples behind a pointer: ours while the driver fills them. A buffer that cannot be
- * read, or is larger than the driver takes, is left for the driver to refuse. */
+ * read, or is larger than the driver takes, is left for the driver to refuse. A part of a sample at
+ * the end stands once more behind the buffer. */
 static int take_buffer(struct call *call, uint64_t address, size_t size)
 {
 	const struct nvabi_pid_control *layout = call->layout;
+	size_t rest = size % layout->list_stride;
 	int result;
 
 	put_u64(call->params, layout->list_pointer, execute_bad_address());
 	if (size > UTIL_BUFFER_MAX)
 		return 0;
-	call->buffer.bytes = malloc(size ? size : 1);
+	call->buffer.bytes = malloc(size + layout->list_stride);
 	if (!call->buffer.bytes)
 		return -ENOMEM;
 	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
@@ -90,6 +92,7 @@ static int take_buffer(struct call *call, uint64_t address, size_t size)
 		free(steal_ptr(call->buffer.bytes));
 		return result == -EFAULT ? 0 : result;
 	}
+	memcpy(call->buffer.bytes + size, call->buffer.bytes + size - rest, rest);
 	call->buffer.address = address;
 	call->buffer.size = size;
 	put_u64(call->params, layout->list_pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
@@ -101,6 +104,7 @@ static int handle_behind_pointer(struct call *call)
 	const struct nvabi_pid_control *layout = call->layout;
 	uint64_t address = get_u64(call->params, layout->list_pointer);
 	size_t size = get_u32(call->params, layout->buffer_size);
+	size_t rest = size % layout->list_stride;
 	int result = address ? take_buffer(call, address, size) : 0;
 
 	if (!result)
@@ -110,7 +114,7 @@ static int handle_behind_pointer(struct call *call)
 		return result;
 	clean_samples(call, call->buffer.bytes, size / layout->list_stride);
 	/* A part of a sample cannot be cleaned: the target keeps its own bytes there. */
-	call->buffer.size -= size % layout->list_stride;
+	memcpy(call->buffer.bytes + size - rest, call->buffer.bytes + size, rest);
 	return 0;
 }
 
