@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Leaves in ENTRIES those of the first COUNT that the view shows, under its numbers. Returns how many;
- * the rest of SIZE entries is cleared, as the driver clears what it does not use. */
+/* Leaves in ENTRIES those of the first COUNT that the view shows, under its numbers. Returns how
+ * many; the rest of SIZE entries is cleared, as the driver clears what it does not use. */
 static uint32_t keep_shown(const struct call *call, uint8_t *entries, uint32_t count, uint32_t size)
 {
 	const struct nvabi_pid_control *layout = call->layout;
@@ -74,25 +74,33 @@ static int correct_count(struct call *call)
 	return result;
 }
 
+/* Where the driver lists none it leaves the table as the target gave it (NVENC), or clears it
+ * (NVFBC). Anything else in it would be nobody's. */
+static void clear_unlisted(struct call *call)
+{
+	const struct nvabi_pid_control *layout = call->layout;
+	size_t size = (size_t)layout->list_capacity * layout->list_stride;
+
+	if (memcmp(call->params + layout->list_first, call->before + layout->list_first, size))
+		memset(call->params + layout->list_first, 0, size);
+}
+
 static int handle_inline(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
 	/* The second NVENC call takes a count of 0 for a question after the number. */
-	bool only_count = layout->list_pointer == NVABI_NONE &&
-			  layout->list_count != NVABI_NONE &&
-			  !get_u32(call->before, layout->list_count) &&
-			  layout->list_capacity ==
-				  NV2080_CTRL_GPU_NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES;
+	bool only_count =
+	    layout->list_pointer == NVABI_NONE && layout->list_count != NVABI_NONE &&
+	    !get_u32(call->before, layout->list_count) &&
+	    layout->list_capacity == NV2080_CTRL_GPU_NVENC_SESSION_INFO_MAX_COPYOUT_ENTRIES;
 	int result = call_execute_own(call);
 	uint32_t count;
 
 	if (result || call->control.status != NV_OK)
 		return result;
 	count = bounded(layout, get_u32(call->params, layout->list_count));
-	/* Where the driver lists none the table stays the target's own. */
 	if (only_count || !count)
-		memcpy(call->params + layout->list_first, call->before + layout->list_first,
-		       (size_t)layout->list_capacity * layout->list_stride);
+		clear_unlisted(call);
 	if (only_count)
 		return correct_count(call);
 	if (!count)
@@ -102,9 +110,9 @@ static int handle_inline(struct call *call)
 	return 0;
 }
 
-/* Our own memory in place of the target's table. A table that cannot be read, or a number of entries
- * that the driver never reads (it takes exactly its own), is left for the driver to refuse. The table
- * as the target gave it stands once more behind the copy. */
+/* Our own memory in place of the target's table. A table that cannot be read, or a number of
+ * entries that the driver never reads (it takes exactly its own), is left for the driver to refuse.
+ * The table as the target gave it stands once more behind the copy. */
 static int take_table(struct call *call, uint64_t address, uint32_t asked)
 {
 	const struct nvabi_pid_control *layout = call->layout;

@@ -1,10 +1,11 @@
-/* Calls whose answer lies elsewhere: in memory that the driver shares, or with the caller itself. */
+/* Calls whose answer lies elsewhere: in memory that the driver shares, or with the caller itself.
+ */
 #include "supervisor/call.h"
 
 /* The driver's report is about the process that asks, and names it by its host PID. Asked from here
- * it is about us, who never have an error of our own: the target is told, in the driver's own words,
- * that there is no report of it. docs/pid-fields.md says what that costs. A report that there is all
- * the same is of a process that had our number before us. */
+ * it is about us, who never have an error of our own: the target is told, in the driver's own
+ * words, that there is no report of it. docs/pid-fields.md says what that costs. A report that
+ * there is all the same is of a process that had our number before us. */
 int handle_rcerr_report(struct call *call)
 {
 	int result = call_execute_own(call);
@@ -22,8 +23,8 @@ static uint64_t get_mask(const struct call *call)
 					 : get_u32(call->params, layout->shared_mask);
 }
 
-/* --shared-pids=deny: memory in which the driver writes host PIDs is not bound. A request that names
- * features is refused only where one of them brings process ids. */
+/* --shared-pids=deny: memory in which the driver writes host PIDs is not bound. A request that
+ * names features is refused only where one of them brings process ids. */
 int handle_shared_bind(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
