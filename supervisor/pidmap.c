@@ -29,7 +29,7 @@ int pidmap_namespaces(pid_t tid, uint64_t *ids, pid_t *numbers, size_t size)
 	int result = task_status_read(tid, &status);
 	size_t count = 0;
 
-	if (result)
+	if (result || status.levels == 1)
 		return result;
 	ns = nsfs_open_pid(tid);
 	if (ns < 0)

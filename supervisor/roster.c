@@ -37,8 +37,8 @@ struct roster {
 
 struct roster *roster_new(void)
 {
-	struct roster *roster = mmap(NULL, sizeof(*roster), PROT_READ | PROT_WRITE,
-				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct roster *roster =
+	    mmap(NULL, sizeof(*roster), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pthread_mutexattr_t attributes;
 
 	if (roster == MAP_FAILED)
@@ -161,8 +161,12 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 							   .last_us = now});
 	if (with_thread)
 		note_thread(held_, (struct known_thread){
-					   .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
+				       .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
 }
+
+/* So long after it was last seen a process may have begun a record: not all of its calls are
+ * trapped. */
+enum { UNSEEN_US = 1000000 };
 
 /* An entry for this namespace, not for an earlier one of the same inode number. */
 static bool is_of(const struct known_process *known, uint64_t ns_id, uint64_t born_ticks)
@@ -194,7 +198,7 @@ pid_t roster_number_of(struct roster *roster, uint64_t ns_id, uint64_t born_tick
 	while ((known = next_of(held_, &at, host)))
 		if (is_of(known, ns_id, born_ticks) &&
 		    at_us + TASK_CLOCK_SLACK_US >= known->first_us &&
-		    at_us <= known->last_us + TASK_CLOCK_SLACK_US)
+		    at_us <= known->last_us + UNSEEN_US)
 			return known->number;
 	return 0;
 }
@@ -220,7 +224,7 @@ size_t roster_hosts_of(struct roster *roster, uint64_t ns_id, uint64_t born_tick
 	locked(roster);
 	for (uint32_t i = 1; i <= PROCESSES && count < size; i++) {
 		const struct known_process *known =
-			&held_->process[(held_->process_cursor - i) % PROCESSES];
+		    &held_->process[(held_->process_cursor - i) % PROCESSES];
 
 		if (is_of(known, ns_id, born_ticks) && known->number == number)
 			hosts[count++] = known->host;

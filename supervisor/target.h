@@ -26,13 +26,14 @@ int task_status_read(pid_t tid, struct task_status *status);
  * number; 0 when it is gone. */
 uint64_t task_start_ticks(pid_t tgid);
 
-/* The same as a time: microseconds since 1970. 0 when the process is gone. Between this and the
- * driver's times lie clock ticks and what the clock was set by meanwhile: TASK_CLOCK_SLACK_US. */
+/* The same as a time: microseconds since 1970. 0 when the process is gone. It is rounded down to a
+ * clock tick; a record of the driver's that began up to TASK_CLOCK_SLACK_US before may still be the
+ * process's own. */
 uint64_t task_started_us(pid_t tgid);
 uint64_t task_ticks_to_us(uint64_t ticks);
 /* Now, as the driver's accounting counts it: microseconds since 1970. */
 uint64_t task_clock_us(void);
-enum { TASK_CLOCK_SLACK_US = 1000000 };
+enum { TASK_CLOCK_SLACK_US = 50000 };
 
 /* A calling thread. Owns pid_ns. */
 struct target {

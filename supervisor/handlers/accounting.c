@@ -1,5 +1,6 @@
-/* Accounting: what processes used, those that have ended among them. The driver knows them by global
- * id alone, and an id may have been another process's before: whose record it is tells its start. */
+/* Accounting: what processes used, those that have ended among them. The driver knows them by
+ * global id alone, and an id may have been another process's before: whose record it is tells its
+ * start. */
 #include "supervisor/handlers/fold.h"
 #include "supervisor/handlers/memory_query.h"
 
@@ -11,8 +12,8 @@
 
 enum { CMD_GET_PROC_ACCOUNTING_INFO = 0xb03 };
 
-/* The start of the namespace's first process, by which a later namespace of the same inode number is
- * told from an earlier one. */
+/* The start of the namespace's first process, by which a later namespace of the same inode number
+ * is told from an earlier one. */
 static uint64_t view_born_ticks(const struct call *call)
 {
 	const pid_t first = 1;
@@ -34,9 +35,13 @@ static pid_t owner_of_record(const struct call *call, uint64_t born_ticks, pid_t
 	count = fold_number(call, host, processes);
 	for (size_t i = 0; i < count; i++) {
 		pid_t seen = pidmap_to_view(&call->view, processes[i]);
+		uint64_t started = task_started_us(processes[i]);
 
-		if (seen && task_started_us(processes[i]) <= start_us + TASK_CLOCK_SLACK_US)
+		if (seen && started <= start_us + TASK_CLOCK_SLACK_US)
 			return seen;
+		/* Somebody else has the id by now, and began before the record did. */
+		if (!seen && processes[i] == host && started && started <= start_us)
+			return 0;
 	}
 	return roster_number_of(call->roster, call->view.ns_id, born_ticks, host, start_us);
 }
@@ -72,8 +77,8 @@ static int run_for(struct call *call, pid_t host, pid_t number, uint64_t born_ti
 	return 0;
 }
 
-/* The field is in and out: the driver may write the host's number back, the caller gets its own. The
- * live process of that number first, then those that had it and have ended, latest first. */
+/* The field is in and out: the driver may write the host's number back, the caller gets its own.
+ * The live process of that number first, then those that had it and have ended, latest first. */
 int handle_acct_proc_info(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
@@ -98,13 +103,13 @@ int handle_acct_proc_info(struct call *call)
 	return count ? result : run_for(call, NOBODY, number, born_ticks);
 }
 
-/* The listed ids whose records belong to processes of the view. An id that names nobody of the view,
- * now or as far as is remembered, costs no question. */
+/* The listed ids whose records belong to processes of the view. An id that names nobody of the
+ * view, now or as far as is remembered, costs no question. */
 static int translate_records(const struct call *call, uint32_t gpu_id, uint32_t count,
 			     struct pid_set *found)
 {
 	const struct nvabi_pid_control *info =
-		nvabi_pids_find(call->pids, CMD_GET_PROC_ACCOUNTING_INFO);
+	    nvabi_pids_find(call->pids, CMD_GET_PROC_ACCOUNTING_INFO);
 	uint32_t size = info->size ? info->size : info->assumed_size;
 	cleanup_free uint8_t *record = malloc(size);
 	uint64_t born_ticks = view_born_ticks(call);
@@ -113,7 +118,7 @@ static int translate_records(const struct call *call, uint32_t gpu_id, uint32_t 
 
 	for (uint32_t i = 0; !result && i < count; i++) {
 		pid_t host = (pid_t)get_u32(call->params, call->layout->list_first +
-								  i * call->layout->list_stride);
+							      i * call->layout->list_stride);
 		pid_t number;
 
 		if (!fold_to_view(call, host) &&
@@ -122,8 +127,8 @@ static int translate_records(const struct call *call, uint32_t gpu_id, uint32_t 
 		result = ask_record(call, info, gpu_id, host, record, size, &status);
 		if (result || status != NV_OK)
 			continue;
-		number = owner_of_record(call, born_ticks, host,
-					 get_u64(record, info->acct_start_time));
+		number =
+		    owner_of_record(call, born_ticks, host, get_u64(record, info->acct_start_time));
 		if (number)
 			pid_set_add(found, number);
 	}

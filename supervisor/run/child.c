@@ -48,15 +48,18 @@ static int map_own_ids(uid_t uid, gid_t gid, struct mpu_error *error)
 static int mount_own_proc(struct mpu_error *error)
 {
 	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
-		return mpu_fail(error, errno, "cannot make the mounts the command's own: %s",
-				strerror(errno));
+		return mpu_fail(
+		    error, errno, "cannot make the mounts the command's own: %s%s", strerror(errno),
+		    errno == EINVAL ? " (the root directory is no mount point, as in a chroot: "
+				      "mount --bind it on itself first)"
+				    : "");
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
-		return mpu_fail(error, errno,
-				"cannot mount /proc for the new PID namespace: %s%s",
+		return mpu_fail(error, errno, "cannot mount /proc for the new PID namespace: %s%s",
 				strerror(errno),
-				errno == EPERM ? " (parts of /proc are covered by other mounts here: "
-						 "run mpu-run outside of that container)"
-					       : "");
+				errno == EPERM
+				    ? " (parts of /proc are covered by other mounts here: "
+				      "run mpu-run outside of that container)"
+				    : "");
 	return 0;
 }
 
@@ -84,8 +87,8 @@ static _Noreturn void exit_as(int status)
 	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* PID 1 of the new namespace: hands signals from outside on to the command, buries what nobody waits
- * for, and ends with the command; the kernel then ends all that is left. */
+/* PID 1 of the new namespace: hands signals from outside on to the command, buries what nobody
+ * waits for, and ends with the command; the kernel then ends all that is left. */
 static _Noreturn void be_init(pid_t command)
 {
 	sigset_t signals;
@@ -98,7 +101,8 @@ static _Noreturn void be_init(pid_t command)
 	for (;;) {
 		int signal = sigwaitinfo(&signals, &info);
 
-		if (signal > 0 && signal != SIGCHLD && info.si_pid == 0 && info.si_code != SI_KERNEL)
+		if (signal > 0 && signal != SIGCHLD && info.si_pid == 0 &&
+		    info.si_code != SI_KERNEL)
 			kill(command, signal);
 		while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
 			if (ended == command)
@@ -137,10 +141,10 @@ static _Noreturn void execute(const struct run_plan *plan, int socket)
 
 /* 1. Die with the back, should it die before it can end us. 2. Who we are in a new user namespace,
  * before anything that needs its privilege. 3. Our own /proc, while mounts are still allowed.
- * 4. no_new_privs, without which an ordinary user may not install a filter. 5. The filter: from here
- * on our RM controls would wait for the listener. 6. The listener goes to the back. 7. Nothing of
- * the command runs before the back is ready. 8. The command is not PID 1, which could not be ended
- * by signals. 9. Signals as mpu-run found them. 10. The command. */
+ * 4. no_new_privs, without which an ordinary user may not install a filter. 5. The filter: from
+ * here on our RM controls would wait for the listener. 6. The listener goes to the back. 7. Nothing
+ * of the command runs before the back is ready. 8. The command is not PID 1, which could not be
+ * ended by signals. 9. Signals as mpu-run found them. 10. The command. */
 _Noreturn void run_child(const struct run_plan *plan, int socket)
 {
 	struct mpu_error error = {0};
