@@ -70,7 +70,7 @@ static int run_for(struct call *call, pid_t host, pid_t number, uint64_t born_ti
 	if (result || call->control.status != NV_OK || call->view.host)
 		return result;
 	start = get_u64(call->params, layout->acct_start_time);
-	if (owner_of_record(call, born_ticks, host, start) == number)
+	if (number && owner_of_record(call, born_ticks, host, start) == number)
 		return 0;
 	memcpy(call->params, call->before, call->control.paramsSize);
 	call->control.status = NV_ERR_OBJECT_NOT_FOUND;
