@@ -41,6 +41,7 @@ main() {
 		python mpu_run.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
+		python deputy.py "$build"
 		python matrix.py "$build" quick
 		python extras.py "$build"
 		python many_runs.py "$build" 200
@@ -49,6 +50,7 @@ main() {
 		python mpu_run.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
+		python deputy.py "$build"
 		python matrix.py "$build" full
 		python extras.py "$build"
 		python many_runs.py "$build" 10000
