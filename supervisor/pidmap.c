@@ -5,17 +5,25 @@
 #include "supervisor/target.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+
+/* One descriptor for all threads, for as long as the process lives. */
+static int own_ns;
+
+static void open_own_ns(void)
+{
+	own_ns = nsfs_open_pid(getpid());
+}
 
 pid_t pidmap_process(enum pidmap_method method, pid_t pid)
 {
-	static __thread int own_ns = -1;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct task_status status;
 	int process;
 
 	if (method == PIDMAP_NSFS) {
-		if (own_ns < 0)
-			own_ns = nsfs_open_pid(getpid());
+		pthread_once(&once, open_own_ns);
 		process = nsfs_process_in(own_ns, pid);
 		return process > 0 ? process : 0;
 	}

@@ -232,8 +232,13 @@ class User:
 
     def processes(self):
         """What runs as that user, which is made for the test alone."""
-        return [int(entry.name) for entry in Path("/proc").iterdir()
-                if entry.name.isdigit() and entry.exists() and entry.stat().st_uid == self.uid]
+        found = []
+        for entry in Path("/proc").iterdir():
+            # It may end while we look.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if entry.name.isdigit() and entry.stat().st_uid == self.uid:
+                    found.append(int(entry.name))
+        return found
 
     def remove(self):
         for pid in self.processes():
