@@ -242,7 +242,8 @@ class User:
 
     def remove(self):
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.processes(), f"the processes of {self.name} to end")
         run(["userdel", "--force", "--remove", self.name])
         shutil.rmtree(self.runtime, ignore_errors=True)
