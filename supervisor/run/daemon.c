@@ -2,50 +2,44 @@
 #include "supervisor/run/run.h"
 
 #include "base/cleanup.h"
-#include "supervisor/run/message.h"
+#include "supervisor/mpud-protocol.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-static int connect_to(const char *path, struct mpu_error *error)
+static void release_json(struct json_object **object)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return mpu_fail(error, ENAMETOOLONG, "--socket=%s: the path is too long", path);
-	strcpy(address.sun_path, path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		return mpu_fail(error, errno, "cannot reach mpud at %s: %s (is it running?)", path,
-				strerror(errno));
-	return steal_fd(&fd);
+	json_object_put(*object);
 }
 
-/* The OCI runtime specification's ContainerProcessState: all words in it are our own. */
+static int set_word(struct json_object *annotations, const char *name, const char *word)
+{
+	struct json_object *value = json_object_new_string(word);
+
+	return value ? json_object_object_add(annotations, name, value) : -1;
+}
+
 int run_hand_to_daemon(const struct run_options *options, pid_t child, int listener,
 		       struct mpu_error *error)
 {
 	static const char *const views[] = {"container", "host"};
 	static const char *const policies[] = {"auto", "always", "off"};
-	cleanup_close int fd = connect_to(options->socket, error);
-	char state[1024];
-	int length;
+	struct json_object *annotations __attribute__((cleanup(release_json))) =
+		json_object_new_object();
+	const struct mpu_settings *settings = &options->settings;
+	char id[32];
+	const struct mpud_container container = {
+		.id = id, .bundle = "/", .pid = child, .process = child, .annotations = annotations};
+	cleanup_close int connection = -1;
 
-	if (fd < 0)
-		return fd;
-	length = snprintf(state, sizeof(state),
-			  "{\"ociVersion\":\"1.0.2\",\"fds\":[\"seccompFd\"],\"pid\":%d,"
-			  "\"metadata\":\"\",\"state\":{\"ociVersion\":\"1.0.2\","
-			  "\"id\":\"mpu-run-%d\",\"status\":\"creating\",\"pid\":%d,"
-			  "\"bundle\":\"/\",\"annotations\":{\"mpu.enable\":\"1\","
-			  "\"mpu.view\":\"%s\",\"mpu.policy\":\"%s\",\"mpu.shared-pids\":\"%s\"}}}",
-			  child, child, child, views[options->settings.view],
-			  policies[options->settings.policy],
-			  options->settings.deny_shared_pids ? "deny" : "allow");
-	if (message_send(fd, state, (size_t)length, listener))
-		return mpu_fail(error, EPIPE, "cannot hand the command to mpud at %s",
-				options->socket);
-	return 0;
+	snprintf(id, sizeof(id), "mpu-run-%d", child);
+	if (!annotations || set_word(annotations, "mpu.enable", "1") ||
+	    set_word(annotations, "mpu.view", views[settings->view]) ||
+	    set_word(annotations, "mpu.policy", policies[settings->policy]) ||
+	    set_word(annotations, "mpu.shared-pids", settings->deny_shared_pids ? "deny" : "allow"))
+		return mpu_fail(error, ENOMEM, "cannot hand the command to mpud: %s",
+				strerror(ENOMEM));
+	connection = mpud_connect(options->socket, error);
+	return connection < 0 ? connection
+			      : mpud_send_listener(connection, listener, &container, error);
 }

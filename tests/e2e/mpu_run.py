@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 from command import Here, as_user, both_ways, gpu_ps, main, mpu_run
@@ -116,6 +118,28 @@ def test_outside_of_the_initial_pid_namespace_it_refuses():
          f"--dev-root={Here.simrm.directory}", "--", "true"],
         capture_output=True, text=True, timeout=20)
     expect_own_error(done, 125, "PID namespace")
+
+
+def test_without_mpud_or_refused_by_it_the_command_does_not_run():
+    def refuse(server):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"error no room\n")
+    with tempfile.TemporaryDirectory() as directory:
+        path, ran = f"{directory}/mpud.sock", f"{directory}/ran"
+        command = [Here.programs.mpu_run, f"--socket={path}", "--", "touch", ran]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        expect_own_error(done, 125, path)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            thread = threading.Thread(target=refuse, args=[server], daemon=True)
+            thread.start()
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+            thread.join(timeout=20)
+        expect_own_error(done, 125, "no room")
+        expect(not os.path.exists(ran), "the command ran without supervision")
 
 
 def test_mpu_run_inside_mpu_run_says_why_not():
