@@ -167,6 +167,30 @@ int call_execute_own(struct call *call)
 	return result;
 }
 
+int call_take_buffer(struct call *call, size_t pointer, size_t size, size_t limit)
+{
+	uint64_t address = get_u64(call->params, pointer);
+	int result;
+
+	put_u64(call->params, pointer, execute_bad_address());
+	if (size > limit)
+		return 0;
+	call->buffer.bytes = calloc(2, size ? size : 1);
+	if (!call->buffer.bytes)
+		return -ENOMEM;
+	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
+	if (result) {
+		free(steal_ptr(call->buffer.bytes));
+		return result == -EFAULT ? 0 : result;
+	}
+	call->buffer.before = call->buffer.bytes + size;
+	memcpy(call->buffer.before, call->buffer.bytes, size);
+	call->buffer.address = address;
+	call->buffer.size = size;
+	put_u64(call->params, pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
+	return 0;
+}
+
 int call_execute_unknown(struct call *call)
 {
 	const uint32_t unknown = (call->layout->cmd & 0xffff0000) | 0x7fff;

@@ -15,7 +15,8 @@
 /* A second piece of the target's memory, to which a pointer in the params leads. */
 struct call_buffer {
 	uint64_t address; /* the target's */
-	uint8_t *bytes;	  /* our copy */
+	uint8_t *bytes;	  /* our copy, which becomes the answer; owned by the call */
+	uint8_t *before;  /* the same as the target gave them, behind it */
 	size_t size;
 };
 
@@ -46,6 +47,13 @@ int call_execute(const struct call *call, uint32_t cmd, void *params, uint32_t s
 
 /* Runs the call itself with its params as they stand, into call->control.status. */
 int call_execute_own(struct call *call);
+
+/* Puts a copy of SIZE bytes of the target's memory, to which the u64 at POINTER of the params leads,
+ * in that memory's place for the driver, into call->buffer. Memory that cannot be read, or more of it
+ * than LIMIT, is left for the driver to refuse: it gets an address that it cannot read either, and
+ * call->buffer.bytes stays NULL. The caller puts the target's own pointer back after the call.
+ * Returns 0 or a negative errno. */
+int call_take_buffer(struct call *call, size_t pointer, size_t size, size_t limit);
 
 /* Lets the driver answer as if it did not know the control: asks it for one of the same class that no
  * release has, so that its other objections come in its own order. */

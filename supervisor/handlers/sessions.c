@@ -1,10 +1,6 @@
 /* NVENC and NVFBC sessions: every release names the processes by global ids, to everybody. */
 #include "supervisor/handlers/fold.h"
 
-#include "base/cleanup.h"
-#include "supervisor/execute.h"
-#include "supervisor/kernel/memory.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,41 +106,19 @@ static int handle_inline(struct call *call)
 	return 0;
 }
 
-/* Our own memory in place of the target's table. A table that cannot be read, or a number of
- * entries that the driver never reads (it takes exactly its own), is left for the driver to refuse.
- * The table as the target gave it stands once more behind the copy. */
-static int take_table(struct call *call, uint64_t address, uint32_t asked)
-{
-	const struct nvabi_pid_control *layout = call->layout;
-	size_t size = (size_t)asked * layout->list_stride;
-	int result;
-
-	put_u64(call->params, layout->list_pointer, execute_bad_address());
-	if (asked > layout->list_capacity)
-		return 0;
-	call->buffer.bytes = calloc(2, size ? size : 1);
-	if (!call->buffer.bytes)
-		return -ENOMEM;
-	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
-	if (result) {
-		free(steal_ptr(call->buffer.bytes));
-		return result == -EFAULT ? 0 : result;
-	}
-	memcpy(call->buffer.bytes + size, call->buffer.bytes, size);
-	call->buffer.address = address;
-	call->buffer.size = size;
-	put_u64(call->params, layout->list_pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
-	return 0;
-}
-
 static int handle_behind_pointer(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
 	uint64_t address = get_u64(call->params, layout->list_pointer);
 	uint32_t asked = get_u32(call->params, layout->list_count);
 	uint32_t count;
-	int result = address ? take_table(call, address, asked) : 0;
+	int result = 0;
 
+	/* Another number of entries than its own the driver never reads. */
+	if (address)
+		result = call_take_buffer(call, layout->list_pointer,
+					  (size_t)asked * layout->list_stride,
+					  (size_t)layout->list_capacity * layout->list_stride);
 	if (!result)
 		result = call_execute_own(call);
 	put_u64(call->params, layout->list_pointer, address);
@@ -154,8 +128,7 @@ static int handle_behind_pointer(struct call *call)
 		return correct_count(call);
 	count = get_u32(call->params, layout->list_count);
 	if (!count) {
-		memcpy(call->buffer.bytes, call->buffer.bytes + call->buffer.size,
-		       call->buffer.size);
+		memcpy(call->buffer.bytes, call->buffer.before, call->buffer.size);
 		return 0;
 	}
 	put_u32(call->params, layout->list_count,

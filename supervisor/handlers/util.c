@@ -1,12 +1,7 @@
 /* Utilisation samples: a ring of samples, a process for each engine in each. */
 #include "supervisor/handlers/fold.h"
 
-#include "base/cleanup.h"
-#include "supervisor/execute.h"
-#include "supervisor/kernel/memory.h"
-
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { UTIL_BUFFER_MAX = 1 << 20 };
@@ -72,41 +67,17 @@ static void clean_samples(const struct call *call, uint8_t *samples, size_t coun
 				     &layout->engine[engine]);
 }
 
-/* V1 has the samples behind a pointer: ours while the driver fills them. A buffer that cannot be
- * read, or is larger than the driver takes, is left for the driver to refuse. A part of a sample at
- * the end stands once more behind the buffer. */
-static int take_buffer(struct call *call, uint64_t address, size_t size)
-{
-	const struct nvabi_pid_control *layout = call->layout;
-	size_t rest = size % layout->list_stride;
-	int result;
-
-	put_u64(call->params, layout->list_pointer, execute_bad_address());
-	if (size > UTIL_BUFFER_MAX)
-		return 0;
-	call->buffer.bytes = malloc(size + layout->list_stride);
-	if (!call->buffer.bytes)
-		return -ENOMEM;
-	result = memory_read(call->target.tid, address, call->buffer.bytes, size);
-	if (result) {
-		free(steal_ptr(call->buffer.bytes));
-		return result == -EFAULT ? 0 : result;
-	}
-	memcpy(call->buffer.bytes + size, call->buffer.bytes + size - rest, rest);
-	call->buffer.address = address;
-	call->buffer.size = size;
-	put_u64(call->params, layout->list_pointer, (uint64_t)(uintptr_t)call->buffer.bytes);
-	return 0;
-}
-
+/* V1 has the samples behind a pointer. */
 static int handle_behind_pointer(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
 	uint64_t address = get_u64(call->params, layout->list_pointer);
 	size_t size = get_u32(call->params, layout->buffer_size);
 	size_t rest = size % layout->list_stride;
-	int result = address ? take_buffer(call, address, size) : 0;
+	int result = 0;
 
+	if (address)
+		result = call_take_buffer(call, layout->list_pointer, size, UTIL_BUFFER_MAX);
 	if (!result)
 		result = call_execute_own(call);
 	put_u64(call->params, layout->list_pointer, address);
@@ -114,7 +85,7 @@ static int handle_behind_pointer(struct call *call)
 		return result;
 	clean_samples(call, call->buffer.bytes, size / layout->list_stride);
 	/* A part of a sample cannot be cleaned: the target keeps its own bytes there. */
-	memcpy(call->buffer.bytes + size - rest, call->buffer.bytes + size, rest);
+	memcpy(call->buffer.bytes + size - rest, call->buffer.before + size - rest, rest);
 	return 0;
 }
 
