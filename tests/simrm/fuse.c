@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,14 +37,46 @@ struct text {
 	char *data;
 	size_t size;
 	unsigned refs; /* the open file, and each read that is being answered */
+	struct text *next, **link;
 };
+
+/* All that are open: whoever still reads when the mount ends sends no release. */
+static struct {
+	pthread_mutex_t lock;
+	struct text *first;
+} texts = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void text_list(struct text *text)
+{
+	pthread_mutex_lock(&texts.lock);
+	text->next = texts.first;
+	text->link = &texts.first;
+	if (text->next)
+		text->next->link = &text->next;
+	texts.first = text;
+	pthread_mutex_unlock(&texts.lock);
+}
 
 static void text_put(struct text *text)
 {
 	if (__atomic_sub_fetch(&text->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	pthread_mutex_lock(&texts.lock);
+	*text->link = text->next;
+	if (text->next)
+		text->next->link = text->link;
+	pthread_mutex_unlock(&texts.lock);
 	free(text->data);
 	free(text);
+}
+
+/* After the session's end, when nobody answers any more. */
+static void texts_free(void)
+{
+	while (texts.first) {
+		texts.first->refs = 1;
+		text_put(texts.first);
+	}
 }
 
 static const struct {
@@ -195,6 +228,7 @@ static struct text *make_text(struct front *front, fuse_ino_t inode)
 		faults_write_calls(&front->driver->faults, out);
 	}
 	fclose(out);
+	text_list(text);
 	return text;
 }
 
@@ -384,6 +418,7 @@ int front_serve(struct driver *driver, const char *directory, bool open_module, 
 	fuse_loop_cfg_destroy(config);
 	fuse_session_unmount(session);
 	fuse_session_destroy(session);
+	texts_free();
 	if (err < 0)
 		return mpu_fail(error, -err, "%s: the FUSE loop ended: %s", directory,
 				strerror(-err));
