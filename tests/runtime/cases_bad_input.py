@@ -33,8 +33,9 @@ def stop():
 @contextmanager
 def connection(path=None):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(20)
+        # A blocking connect waits for room in the queue; one with a timeout is refused at once.
         sock.connect(path or world.mpud_process.socket)
+        sock.settimeout(20)
         yield sock
 
 
