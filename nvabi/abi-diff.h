@@ -3,6 +3,7 @@
 #define NVABI_ABI_DIFF_H
 
 #include "nvabi/abi.h"
+#include "nvabi/pids.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
 /* Structures of one release: sizes, offsets, and what each field means. */
+#include "nvabi/abi-rows.h"
 #include "nvabi/abi-tables.h"
 
 #include <errno.h>

@@ -4,11 +4,10 @@
 #ifndef NVABI_ABI_H
 #define NVABI_ABI_H
 
-#include "nvabi/pids.h"
+#include "nvabi/releases.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 enum nvabi_kind {
 	NVABI_ESCAPE,  /* NV_ESC_*: an ioctl of /dev/nvidiactl or /dev/nvidiaN, by _IOC_NR */
@@ -110,9 +109,6 @@ enum nvabi_tag { NVABI_TYPEDEF, NVABI_STRUCT_TAG, NVABI_UNION_TAG };
 
 /* Walks the names of all structures, sorted: *CURSOR starts at 0. Returns NULL at the end. */
 const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, enum nvabi_tag *tag);
-
-/* Writes the release as rows of nvabi/data/abi, in the order in which nvabi-extract writes them. */
-void nvabi_abi_write_rows(struct nvabi_abi *abi, FILE *out);
 
 /* An installer by its SHA-256 (64 hexadecimal digits), from NVIDIA's published files. */
 struct nvabi_installer {

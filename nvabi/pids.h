@@ -2,7 +2,7 @@
 #ifndef NVABI_PIDS_H
 #define NVABI_PIDS_H
 
-#include "nvabi/version.h"
+#include "nvabi/releases.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -124,14 +124,6 @@ struct nvabi_pid_control {
 	struct nvabi_engine_layout engine[NVABI_ENGINES];
 };
 
-/* How the running driver was found in the tree of releases. */
-enum nvabi_match {
-	NVABI_MATCH_EXACT,     /* the release is listed */
-	NVABI_MATCH_NEIGHBOUR, /* not listed: the nearest older one on the same branch stands in */
-	NVABI_MATCH_BRANCH,    /* no older release of that major is known: the release from which
-				  the next known branch grew, or else the newest one */
-};
-
 enum { NVABI_PID_CONTROLS = 24 };
 
 /* All that is known about PIDs for one release: the tree of releases walked from its root to that
@@ -168,11 +160,5 @@ struct nvabi_ioctl {
 /* The ioctls to watch so that no PID-bearing control is missed: NV_ESC_RM_CONTROL and
  * NV_ESC_IOCTL_XFER_CMD. Stores their number in COUNT; the array is constant. */
 const struct nvabi_ioctl *nvabi_watched_ioctls(uint32_t *count);
-
-/* The listed releases in the order of the table, closed majors first. Returns the number; INDEX
- * counts from 0. nvabi_release_parent() returns the index of the parent, or -1 for the root. */
-uint32_t nvabi_release_count(void);
-const struct nvabi_version *nvabi_release_version(uint32_t index);
-int nvabi_release_parent(uint32_t index);
 
 #endif

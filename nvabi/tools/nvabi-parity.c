@@ -1,5 +1,6 @@
 /* nvabi-parity [--facts FILE] TREE VERSION: a C compiler's word on all that nvabi says of a
  * release. It shares nothing with nvabi-extract but the list of headers. */
+#include "nvabi/abi-rows.h"
 #include "nvabi/tools/extract.h"
 #include "nvabi/tools/facts.h"
 

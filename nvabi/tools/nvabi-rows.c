@@ -1,5 +1,5 @@
 /* nvabi-rows RELEASE: a stored release's ABI as rows; nvabi-rows BASE NEXT: how two differ. */
-#include "nvabi/abi.h"
+#include "nvabi/abi-rows.h"
 #include "nvabi/tools/rows.h"
 
 #include <errno.h>

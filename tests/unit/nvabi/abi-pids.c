@@ -2,8 +2,10 @@
  * from numbers that compiled probes printed (nvabi/data/pid-controls), and by nvabi-extract. Here
  * each is held against the other in every release. */
 #include "nvabi/abi.h"
+#include "nvabi/pids.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 struct lookup {

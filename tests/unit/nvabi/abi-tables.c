@@ -1,5 +1,6 @@
 #include "base/cleanup.h"
 #include "csv.h"
+#include "nvabi/abi-rows.h"
 #include "nvabi/tools/facts.h"
 #include "nvabi/tools/load-abi.h"
 #include "scratch.h"
