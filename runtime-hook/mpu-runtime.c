@@ -14,14 +14,25 @@
 static const char settings_file[] = "/etc/mpu/runtime.conf";
 
 static const char usage[] =
-    "Usage: mpu-runtime [--runtime=PROGRAM] [--always] [--socket=PATH] [--on-missing=WORD]\n"
-    "                   RUNTIME-ARGUMENT...\n"
+    "Usage: mpu-runtime [OPTION]... RUNTIME-ARGUMENT...\n"
     "\n"
-    "Executes the OCI runtime PROGRAM (runc) with the arguments that follow. For `create` and "
-    "`run`\n"
-    "the bundle's config.json is changed before, so that the container's GPU calls reach mpud:\n"
-    "where its annotations say mpu.enable=1, or with --always in all that do not say\n"
-    "mpu.enable=0. The same settings can stand in /etc/mpu/runtime.conf, without the dashes.\n";
+    "Executes an OCI runtime with the arguments that follow. For `create` and `run`\n"
+    "the bundle's config.json is changed before, so that the container's GPU calls\n"
+    "reach mpud: where its annotations say mpu.enable=1.\n"
+    "\n"
+    "  --runtime=PROGRAM       the OCI runtime (runc)\n"
+    "  --always                all containers are in that do not say mpu.enable=0\n"
+    "  --socket=PATH           mpud's socket (/run/mpu/mpud.sock; an ordinary user's\n"
+    "                          $XDG_RUNTIME_DIR/mpu/mpud.sock)\n"
+    "  --on-missing=fail|ignore\n"
+    "                          what becomes of a container without mpud (fail)\n"
+    "  --view=container|host   whose PIDs its containers see, where annotations do\n"
+    "                          not reach mpud\n"
+    "  --policy=auto|always|off\n"
+    "                          what is corrected for them\n"
+    "  --help                  this, where it stands first\n"
+    "\n"
+    "The same settings can stand in /etc/mpu/runtime.conf, without the dashes.\n";
 
 /* What is of interest in the runtime's own command line. */
 struct command_line {

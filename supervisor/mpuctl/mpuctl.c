@@ -7,8 +7,8 @@
 static const char usage[] =
 	"Usage: mpuctl COMMAND [ARGUMENT]...\n"
 	"\n"
-	"  abi    what is known of the NVIDIA driver's ABI, release by release (mpuctl abi\n"
-	"         --help); needs neither the driver nor mpud\n"
+	"  abi    what is known of the NVIDIA driver's ABI, release by release (mpuctl\n"
+	"         abi --help); needs neither the driver nor mpud\n"
 	"\n"
 	"  --help, --version\n";
 
