@@ -21,6 +21,7 @@ enum { SIM_GPUS = 32, ENGINES = 6, CLIENT_BUCKETS = 1024, XID_REPORTS = 64 };
 enum engine { ENGINE_FB, ENGINE_GR, ENGINE_NVENC, ENGINE_NVDEC, ENGINE_NVJPG, ENGINE_NVOFA };
 
 enum sim_device { DEVICE_CTL, DEVICE_GPU, DEVICE_UVM };
+enum { SIM_CTL_MINOR = 255 };
 
 struct driver;
 struct client;

@@ -1,15 +1,12 @@
-#define FUSE_USE_VERSION 312
-#include "tests/simrm/fuse.h"
-
+/* The files of a folder: what simrm tells and is told, and the devices unless they are CUSE's. */
 #include <errno.h>
-#include <fuse_lowlevel.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "tests/simrm/command.h"
+#include "tests/simrm/front-session.h"
 
 /* Inodes. GPU n is INODE_GPU + n. */
 enum {
@@ -21,15 +18,6 @@ enum {
 	INODE_STATE,
 	INODE_CALLS,
 	INODE_GPU = 0x100,
-};
-
-/* Calls that are blocked or delayed each hold a thread; thousands may wait at once. */
-enum { MAX_THREADS = 8192, IDLE_THREADS = 16, MAX_BACKGROUND = 60000 };
-
-struct front {
-	struct driver *driver;
-	bool open_module;
-	void (*ready)(void);
 };
 
 /* The content of a file that is read as a whole, made when it is opened. */
@@ -70,8 +58,7 @@ static void text_put(struct text *text)
 	free(text);
 }
 
-/* After the session's end, when nobody answers any more. */
-static void texts_free(void)
+void fuse_front_free_texts(void)
 {
 	while (texts.first) {
 		texts.first->refs = 1;
@@ -95,6 +82,16 @@ static struct front *front_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+static bool is_device(fuse_ino_t inode)
+{
+	return inode == INODE_CTL || inode == INODE_UVM || inode >= INODE_GPU;
+}
+
+static bool is_here(const struct front *front, fuse_ino_t inode)
+{
+	return !front->options->cuse || !is_device(inode);
+}
+
 static bool fill_attributes(const struct front *front, fuse_ino_t inode, struct stat *st)
 {
 	*st = (struct stat){.st_ino = inode, .st_nlink = 1, .st_uid = getuid(), .st_gid = getgid()};
@@ -103,6 +100,8 @@ static bool fill_attributes(const struct front *front, fuse_ino_t inode, struct 
 		st->st_nlink = 2;
 		return true;
 	}
+	if (!is_here(front, inode))
+		return false;
 	if (inode >= INODE_GPU && inode < INODE_GPU + front->driver->gpus) {
 		st->st_mode = S_IFREG | 0666;
 		return true;
@@ -133,11 +132,8 @@ static fuse_ino_t inode_of_name(const struct front *front, const char *name)
 
 static void front_init(void *userdata, struct fuse_conn_info *conn)
 {
-	struct front *front = userdata;
-
-	conn->max_background = MAX_BACKGROUND;
-	if (front->ready)
-		front->ready();
+	conn->max_background = FRONT_MAX_BACKGROUND;
+	front_is_ready(userdata);
 }
 
 static void front_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -196,7 +192,8 @@ static void front_readdir(fuse_req_t req, fuse_ino_t inode, size_t size, off_t o
 			name = entries[at].name;
 		else
 			snprintf(gpu, sizeof(gpu), "nvidia%u", (unsigned)at - ENTRIES);
-		fill_attributes(front, inode_of_name(front, name), &st);
+		if (!fill_attributes(front, inode_of_name(front, name), &st))
+			continue;
 		length = fuse_add_direntry(req, buffer + used, size - used, name, &st, at + 1);
 		if (length > size - used)
 			break;
@@ -220,7 +217,7 @@ static struct text *make_text(struct front *front, fuse_ino_t inode)
 		return NULL;
 	}
 	if (inode == INODE_VERSION) {
-		driver_version_text(front->driver, front->open_module, version, sizeof(version));
+		driver_version_text(front->driver, front->options->open_module, version, sizeof(version));
 		fputs(version, out);
 	} else if (inode == INODE_STATE) {
 		driver_write_state(front->driver, out);
@@ -235,7 +232,7 @@ static struct text *make_text(struct front *front, fuse_ino_t inode)
 static struct sim_file *open_device(struct driver *driver, fuse_ino_t inode)
 {
 	if (inode == INODE_CTL)
-		return driver_open(driver, DEVICE_CTL, 255);
+		return driver_open(driver, DEVICE_CTL, SIM_CTL_MINOR);
 	if (inode == INODE_UVM)
 		return driver_open(driver, DEVICE_UVM, 0);
 	return driver_open(driver, DEVICE_GPU, (unsigned)(inode - INODE_GPU));
@@ -323,32 +320,18 @@ static void front_write(fuse_req_t req, fuse_ino_t inode, const char *data, size
 		fuse_reply_write(req, size);
 }
 
-static bool was_interrupted(void *context)
-{
-	return fuse_req_interrupted(context);
-}
-
-/* The driver reads and writes the caller's memory itself, from the raw pointer: FUSE carries only
- * what the direction bits say, and the driver does not look at those. */
 static void front_ioctl(fuse_req_t req, fuse_ino_t inode, unsigned int request, void *arg,
 			struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 			size_t out_size)
 {
-	struct sim_call call = {
-	    .tid = fuse_req_ctx(req)->pid, .interrupted = was_interrupted, .context = req};
-	int err = -ENOTTY;
-
 	(void)flags;
 	(void)in;
 	(void)in_size;
 	(void)out_size;
-	if (!is_text(inode) && inode != INODE_ROOT)
-		err = driver_ioctl(front_of(req)->driver, (struct sim_file *)(uintptr_t)fi->fh,
-				   &call, request, (uint64_t)(uintptr_t)arg);
-	if (err)
-		fuse_reply_err(req, -err);
+	if (is_device(inode))
+		front_answer_ioctl(req, (struct sim_file *)(uintptr_t)fi->fh, request, arg);
 	else
-		fuse_reply_ioctl(req, 0, NULL, 0);
+		fuse_reply_err(req, ENOTTY);
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -364,63 +347,28 @@ static const struct fuse_lowlevel_ops operations = {
     .ioctl = front_ioctl,
 };
 
-static struct fuse_session *running;
-static struct faults *running_faults;
-
-/* libfuse's workers block these signals, so that the main thread gets them, which waits. */
-static void stop(int signal)
+struct fuse_session *fuse_front_start(struct front *front, struct mpu_error *error)
 {
-	(void)signal;
-	fuse_session_exit(running);
-	faults_stop(running_faults);
-}
-
-static void catch_signals(void)
-{
-	struct sigaction action = {.sa_handler = stop};
-
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-int front_serve(struct driver *driver, const char *directory, bool open_module, void (*ready)(void),
-		struct mpu_error *error)
-{
-	struct front front = {.driver = driver, .open_module = open_module, .ready = ready};
+	const char *directory = front->options->directory;
 	char program[] = "simrm", flag[] = "-o";
 	char own[] = "fsname=simrm,subtype=simrm", all[] = "fsname=simrm,subtype=simrm,allow_other";
 	char *options[] = {program, flag, getuid() ? own : all, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, options);
 	struct fuse_session *session =
-	    fuse_session_new(&args, &operations, sizeof(operations), &front);
-	struct fuse_loop_config *config;
-	int err;
+	    fuse_session_new(&args, &operations, sizeof(operations), front);
 
 	fuse_opt_free_args(&args);
-	if (!session)
-		return mpu_fail(error, EINVAL, "FUSE: no session could be made");
+	if (!session) {
+		mpu_fail(error, EINVAL, "FUSE: no session could be made");
+		return NULL;
+	}
 	if (fuse_session_mount(session, directory)) {
 		fuse_session_destroy(session);
-		return mpu_fail(error, EIO,
-				"%s: cannot mount; it must be an empty folder, and /dev/fuse must "
-				"be usable (root, or fusermount3)",
-				directory);
+		mpu_fail(error, EIO,
+			 "%s: cannot mount; it must be an empty folder, and /dev/fuse must be "
+			 "usable (root, or fusermount3)",
+			 directory);
+		return NULL;
 	}
-	running = session;
-	running_faults = &driver->faults;
-	catch_signals();
-	config = fuse_loop_cfg_create();
-	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
-	fuse_loop_cfg_set_idle_threads(config, IDLE_THREADS);
-	err = fuse_session_loop_mt(session, config);
-	fuse_loop_cfg_destroy(config);
-	fuse_session_unmount(session);
-	fuse_session_destroy(session);
-	texts_free();
-	if (err < 0)
-		return mpu_fail(error, -err, "%s: the FUSE loop ended: %s", directory,
-				strerror(-err));
-	return 0;
+	return session;
 }

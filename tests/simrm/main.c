@@ -11,21 +11,22 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "tests/simrm/fuse.h"
+#include "tests/simrm/front.h"
 
 struct options {
 	const char *version, *directory, *data;
 	unsigned gpus;
-	bool foreground, closed_module, accounting;
+	bool foreground, closed_module, accounting, cuse;
 };
 
 static const char usage[] =
     "usage: simrm --driver-version=V [options] DIR\n"
-    "Simulates the NVIDIA driver of release V with its devices in DIR, until SIGTERM.\n"
+    "Simulates the NVIDIA driver of release V with its files in DIR, until SIGTERM.\n"
     "  --gpus=N        number of GPUs, 1 to 32 (1)\n"
     "  --closed        the closed module's wording in DIR/version\n"
     "  --accounting    GPU accounting is on from the start\n"
     "  --data=DIR      where pid-semantics.csv and driver-tree.csv are\n"
+    "  --cuse          the devices are character devices in /dev, not files in DIR\n"
     "  --foreground    do not become a daemon; prints \"ready\" when DIR can be used\n";
 
 static int parse_options(int argc, char **argv, struct options *options, struct mpu_error *error)
@@ -37,6 +38,7 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
 	    {"foreground", no_argument, NULL, 'f'},
 	    {"closed", no_argument, NULL, 'c'},
 	    {"accounting", no_argument, NULL, 'a'},
+	    {"cuse", no_argument, NULL, 'C'},
 	    {"help", no_argument, NULL, 'h'},
 	    {NULL, 0, NULL, 0},
 	};
@@ -66,6 +68,9 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
 			break;
 		case 'a':
 			options->accounting = true;
+			break;
+		case 'C':
+			options->cuse = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -127,6 +132,10 @@ static void detach_stdio(void)
 
 static int serve(const struct options *options, struct mpu_error *error)
 {
+	const struct front_options front = {.directory = options->directory,
+					    .open_module = !options->closed_module,
+					    .cuse = options->cuse,
+					    .ready = options->foreground ? print_ready : say_ready};
 	struct rlimit files = {65536, 65536};
 	struct release release;
 	struct driver *driver;
@@ -150,8 +159,7 @@ static int serve(const struct options *options, struct mpu_error *error)
 	for (unsigned i = 0; i < options->gpus; i++)
 		driver->gpu[i].accounting = options->accounting;
 	if (!err)
-		err = front_serve(driver, options->directory, !options->closed_module,
-				  options->foreground ? print_ready : say_ready, error);
+		err = front_serve(driver, &front, error);
 	driver_destroy(driver);
 	free(driver);
 	return err;
