@@ -1,26 +1,31 @@
 # Completion for fish of mpu-run, mpud, mpuctl, mpu-hook and mpu-runtime. What they take is read
 # from their own --help, so that it is what the installed program takes.
 
-# The options that the help text on standard input names; those with words to choose from as
-# --option=word.
+# __mpu_options PROGRAM [COMMAND]: the options that its help text names; those with words to choose
+# from as --option=word.
 function __mpu_options
-    set -l text (cat | string collect)
     set -l seen
-    for found in (string match -ra -- '--[a-z][a-z-]*(?:\[?=[A-Za-z_|]+)?' $text)
-        set -l option (string replace -r '\[?=.*' '' -- $found)
+    for found in ($argv --help 2>/dev/null | string match -ra -- '--[a-z][a-z-]*(?:\[?=[A-Za-z_|]+)?')
+        set -l parts (string split -m 1 = -- $found)
+        set -l option (string trim -r -c '[' -- $parts[1])
         contains -- $option $seen; and continue
         set -a seen $option
-        set -l values (string replace -rf '.*=' '' -- $found | string split '|')
-        echo $option(test -n "$values"; and echo =; or echo)
-        for value in $values
+        if not set -q parts[2]; or string match -q '*[' -- $parts[1]
+            echo $option
+        else if string match -qr '[A-Z]' -- $parts[2]
+            echo $option=
+        end
+        set -q parts[2]; or continue
+        for value in (string split '|' -- $parts[2])
             string match -qr '[A-Z]' -- $value; or echo $option=$value
         end
     end
 end
 
-# Its commands, each with what it does.
+# __mpu_commands PROGRAM [COMMAND]: its commands, each with what it does.
 function __mpu_commands
-    string replace -rf '^  ([a-z][A-Za-z-]*)( [][A-Z. a-z]*)?  +([^ ].*)$' '$1\t$3'
+    $argv --help 2>/dev/null |
+        string replace -rf '^  ([a-z][A-Za-z-]*)( [][A-Z. a-z]*)?  +([^ ].*)$' '$1'\t'$3'
 end
 
 function __mpu_complete
@@ -28,29 +33,32 @@ function __mpu_complete
     set -l program $words[1]
     set -e words[1]
     set -l name (string replace -r '.*/' '' -- $program)
-    set -l operands (string match -v -- '-*' $words)
+    set -l operands
 
+    for word in $words
+        string match -q -- '-*' $word; or set -a operands $word
+    end
     switch $name
         case mpuctl
             if test (count $operands) = 0
-                $program --help | __mpu_commands
-                $program --help | __mpu_options
+                __mpu_commands $program
+                __mpu_options $program
                 return
             end
-            contains -- $operands[1] ($program --help | __mpu_commands | string replace -r '\t.*' '')
+            contains -- $operands[1] (__mpu_commands $program | string replace -r '\t.*' '')
             or return
             switch (count $operands)-$operands[-1]
                 case '1-*'
-                    $program $operands[1] --help | __mpu_commands
+                    __mpu_commands $program $operands[1]
                 case 2-show 2-dump 2-diff
                     mpuctl abi versions | string replace -r ' .*' ''
             end
-            $program $operands[1] --help | __mpu_options
+            __mpu_options $program $operands[1]
         case mpu-hook
-            test (count $operands) = 0; and $program --help | __mpu_commands
-            $program --help | __mpu_options
+            test (count $operands) = 0; and __mpu_commands $program
+            __mpu_options $program
         case '*'
-            $program --help | __mpu_options
+            __mpu_options $program
     end
 end
 

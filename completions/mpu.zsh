@@ -82,7 +82,7 @@ _mpu() {
 	_mpu_options $help
 	case $service in
 	mpuctl) _mpu_ctl $help ;;
-	mpu-run) _arguments -S $specs '(-):command:_command_names -e' '*::argument:_normal' ;;
+	mpu-run) _arguments -S $specs '(-)1:command:_command_names -e' '*::argument:_normal' ;;
 	mpu-hook)
 		_mpu_commands $help
 		_arguments $specs '1:command:{_describe command commands}' '*:file:_files'
