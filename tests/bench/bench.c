@@ -1,136 +1,223 @@
-/* What a trapped ioctl costs, side by side in one run.
- *
- *   mpu-bench [ROUNDS]
- *
- * Each variant has its own target and agent. Rounds of all variants are interleaved, so that what
- * disturbs the machine disturbs all alike. A row has the median over rounds of a round's time per
- * call, the 99th percentile of single calls, and the ratio to the floor: the median of the ratios
- * of neighbouring rounds, which noise moves least. */
+/* What supervision costs, side by side in one run: see --help and docs/performance.md. */
 #include "bench.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
 
-enum { CALLS = 4000, WARM_UP = 2000, ROUNDS_MAX = 1000, VARIANTS_MAX = 8 };
-
-enum agent { AGENT_NONE, AGENT_FLOOR, AGENT_PLAIN, AGENT_MPU, AGENT_MPU_EPOLL };
+static const char usage[] =
+    "usage: mpu-bench [OPTIONS] [SECTION]...\n"
+    "\n"
+    "Measures, each round of all contenders after the other, and prints medians over\n"
+    "rounds, the 99th percentile of single calls, and medians of the ratios within a\n"
+    "round. Sections: pass handled idle active memory start run (all). Must be root.\n"
+    "\n"
+    "  --build=DIR     where the programs under test were built (build)\n"
+    "  --driver=V      release of the simulated driver (535.104.05)\n"
+    "  --rounds=N      rounds of each section\n"
+    "  --quick         few rounds and small numbers: shows that this works\n"
+    "  --json=FILE     writes the rows there too\n";
 
 static const struct {
 	const char *name;
-	enum agent agent;
-} variants[] = {
-    {"bare ioctl", AGENT_NONE},
-    {"floor loop", AGENT_FLOOR},
-    {"mpu", AGENT_MPU},
-    {"mpu, epoll", AGENT_MPU_EPOLL},
-    {"agent without sync wake-up", AGENT_PLAIN},
+	void (*run)(void);
+} sections[] = {
+    {"pass", section_pass},	{"handled", section_handled}, {"idle", section_idle},
+    {"active", section_active}, {"memory", section_memory},   {"start", section_start},
+    {"run", section_run},
 };
-enum { VARIANTS = sizeof(variants) / sizeof(variants[0]), THE_FLOOR = 1 };
+enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };
 
-struct row {
-	struct target target;
-	double each[ROUNDS_MAX];
-	uint32_t p99;
-};
+struct bench_options bench_options = {.build = "build"};
+static const char *driver_version = "535.104.05";
+static struct {
+	pid_t main, pid;
+	char directory[64];
+} driver;
 
-static void start_agent(enum agent agent, int listener)
+_Noreturn void bench_die(const char *format, ...)
 {
-	switch (agent) {
-	case AGENT_NONE:
-		break;
-	case AGENT_FLOOR:
-	case AGENT_PLAIN:
-		agent_start_floor(listener, agent == AGENT_FLOOR);
-		break;
-	case AGENT_MPU:
-	case AGENT_MPU_EPOLL:
-		agent_start_mpu(listener, agent == AGENT_MPU);
-		break;
+	va_list arguments;
+
+	fflush(stdout);
+	fprintf(stderr, "mpu-bench: ");
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "\n");
+	if (getpid() == driver.main)
+		exit(1);
+	_exit(1);
+}
+
+uint64_t bench_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+unsigned int bench_count(unsigned int full, unsigned int quick)
+{
+	return bench_options.quick ? quick : full;
+}
+
+const char *bench_program(const char *path)
+{
+	static char whole[512];
+
+	snprintf(whole, sizeof(whole), "%s/%s", bench_options.build, path);
+	return whole;
+}
+
+const char *bench_self(void)
+{
+	static char path[512];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (length < 0)
+		bench_die("cannot read /proc/self/exe: %s", strerror(errno));
+	path[length] = '\0';
+	return path;
+}
+
+static void driver_end(void)
+{
+	if (getpid() != driver.main || driver.pid <= 0)
+		return;
+	kill(driver.pid, SIGTERM);
+	waitpid(driver.pid, NULL, 0);
+	rmdir(driver.directory);
+}
+
+static _Noreturn void become_driver(int ready)
+{
+	char version[48], gpus[16];
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	dup2(ready, 1);
+	snprintf(version, sizeof(version), "--driver-version=%s", driver_version);
+	snprintf(gpus, sizeof(gpus), "--gpus=%d", BENCH_GPUS);
+	execl(bench_program("tests/simrm/simrm"), "simrm", version, gpus, "--foreground",
+	      driver.directory, NULL);
+	bench_die("cannot execute simrm: %s", strerror(errno));
+}
+
+const char *bench_driver(void)
+{
+	int ready[2];
+	char line[8];
+
+	if (bench_options.dev_root)
+		return bench_options.dev_root;
+	strcpy(driver.directory, "/tmp/mpu-bench-dev.XXXXXX");
+	if (!mkdtemp(driver.directory) || pipe2(ready, O_CLOEXEC))
+		bench_die("cannot make a folder for the simulated driver");
+	driver.pid = fork();
+	if (driver.pid == 0)
+		become_driver(ready[1]);
+	close(ready[1]);
+	if (read(ready[0], line, sizeof(line)) <= 0)
+		bench_die("the simulated driver did not start");
+	close(ready[0]);
+	bench_options.dev_root = driver.directory;
+	return driver.directory;
+}
+
+/* Five thousand listeners, and as many again in other engines. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	if (limit.rlim_max < 8192 || setrlimit(RLIMIT_NOFILE, &limit))
+		bench_die("too few open files are allowed: 8192 are needed (ulimit -Hn)");
+}
+
+/* Our own measure of when a command began. */
+static int stamp(void)
+{
+	uint64_t now = bench_now_ns();
+
+	return write(3, &now, sizeof(now)) != sizeof(now);
+}
+
+static void run_sections(int count, char **names)
+{
+	for (int i = 0; i < count; i++) {
+		unsigned int at = 0;
+
+		while (at < SECTIONS && strcmp(names[i], sections[at].name))
+			at++;
+		if (at == SECTIONS)
+			bench_die("no section %s: see --help", names[i]);
 	}
-}
-
-static int by_double(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int by_u32(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(const double *values, unsigned int count)
-{
-	double sorted[ROUNDS_MAX];
-
-	memcpy(sorted, values, count * sizeof(*values));
-	qsort(sorted, count, sizeof(*sorted), by_double);
-	return sorted[count / 2];
-}
-
-static uint32_t percentile_99(struct target *target)
-{
-	size_t count = 0;
-	uint32_t *all = malloc((size_t)target->threads * CALLS * sizeof(*all)), p99;
-
-	for (unsigned int thread = 0; thread < target->threads; thread++, count += CALLS)
-		memcpy(all + count, target->latencies + (size_t)thread * CALLS_MAX,
-		       CALLS * sizeof(*all));
-	qsort(all, count, sizeof(*all), by_u32);
-	p99 = all[count * 99 / 100];
-	free(all);
-	return p99;
-}
-
-static double ratio(const struct row *row, const struct row *to, unsigned int rounds)
-{
-	double ratios[ROUNDS_MAX];
-
-	for (unsigned int i = 0; i < rounds; i++)
-		ratios[i] = row->each[i] / to->each[i];
-	return median(ratios, rounds);
-}
-
-static void measure(unsigned int threads, unsigned int rounds)
-{
-	static struct row rows[VARIANTS];
-
-	for (int v = 0; v < VARIANTS; v++) {
-		rows[v].target = target_start(threads, variants[v].agent != AGENT_NONE);
-		start_agent(variants[v].agent, rows[v].target.listener);
-		target_round(&rows[v].target, WARM_UP);
-	}
-	for (unsigned int round = 0; round < rounds; round++)
-		for (int v = 0; v < VARIANTS; v++) {
-			rows[v].each[round] = target_round(&rows[v].target, CALLS);
-			rows[v].p99 = percentile_99(&rows[v].target);
-		}
-	printf("\n%u thread%s in the target, %u rounds of %u calls each\n", threads,
-	       threads == 1 ? "" : "s", rounds, CALLS);
-	printf("%-28s %10s %12s %10s\n", "", "us a call", "p99 us", "to floor");
-	for (int v = 0; v < VARIANTS; v++) {
-		printf("%-28s %10.3f %12.3f %10.3f\n", variants[v].name,
-		       median(rows[v].each, rounds) / 1000, rows[v].p99 / 1000.0,
-		       ratio(&rows[v], &rows[THE_FLOOR], rounds));
-		target_end(&rows[v].target);
-	}
+	for (unsigned int at = 0; at < SECTIONS; at++)
+		for (int i = 0; i < (count ? count : 1); i++)
+			if (!count || strcmp(names[i], sections[at].name) == 0)
+				sections[at].run();
 }
 
 int main(int argc, char **argv)
 {
-	unsigned int rounds = argc > 1 ? (unsigned int)atoi(argv[1]) : 50;
+	static const struct option table[] = {
+	    {"build", required_argument, NULL, 'b'},
+	    {"driver", required_argument, NULL, 'd'},
+	    {"rounds", required_argument, NULL, 'r'},
+	    {"quick", no_argument, NULL, 'q'},
+	    {"json", required_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
+	const char *json = NULL;
+	int option;
 
-	if (rounds < 1 || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "mpu-bench: between 1 and %d rounds\n", ROUNDS_MAX);
-		return 2;
+	if (argc == 2 && strcmp(argv[1], "--stamp") == 0)
+		return stamp();
+	if (argc == 6 && strcmp(argv[1], "--target") == 0)
+		return target_main(argv + 2);
+	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+		switch (option) {
+		case 'b':
+			bench_options.build = optarg;
+			break;
+		case 'd':
+			driver_version = optarg;
+			break;
+		case 'r':
+			bench_options.rounds = (unsigned int)atoi(optarg);
+			break;
+		case 'q':
+			bench_options.quick = true;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		default:
+			fputs(usage, option == 'h' ? stdout : stderr);
+			return option == 'h' ? 0 : 2;
+		}
 	}
+	if (bench_options.rounds > ROUNDS_MAX)
+		bench_die("at most %d rounds", ROUNDS_MAX);
+	driver.main = getpid();
+	atexit(driver_end);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	measure(1, rounds);
-	measure(8, rounds / 4 + 1);
+	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
+	run_sections(argc - optind, argv + optind);
+	if (json)
+		report_json(json);
 	return 0;
 }
