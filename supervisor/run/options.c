@@ -2,6 +2,7 @@
 
 #include "supervisor/engine.h"
 #include "supervisor/kernel/nsfs.h"
+#include "supervisor/kernel/pidfd.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -115,6 +116,17 @@ static int parse_pid_lookup(const char *value, enum pidmap_method *method)
 	return -1;
 }
 
+static int parse_fd_lookup(const char *value, bool *thread)
+{
+	int result = parse_two(OPTION_FD_LOOKUP, value, "thread", "process", thread);
+
+	if (result >= 0 || !*thread || pidfd_has_thread())
+		return result;
+	fprintf(stderr, "mpu-run: --fd-lookup=thread: this kernel has no pidfds of threads (Linux "
+			"6.9 has); leave the option out\n");
+	return RUN_EXIT_OWN;
+}
+
 static int parse_stats(const char *value, enum run_stats *stats)
 {
 	bool json = false;
@@ -162,7 +174,7 @@ static int apply(int id, struct run_options *options)
 	case OPTION_EVENT_LOOP:
 		return parse_two(id, optarg, "io_uring", "epoll", &options->with_uring);
 	case OPTION_FD_LOOKUP:
-		return parse_two(id, optarg, "thread", "process", &options->use_pidfd_thread);
+		return parse_fd_lookup(optarg, &options->use_pidfd_thread);
 	case OPTION_HELP:
 		fputs(usage, stdout);
 		return 0;
