@@ -1,7 +1,10 @@
 #include "supervisor/kernel/notify.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
@@ -9,6 +12,19 @@
 #ifndef SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
+
+bool notify_is_listener(int fd)
+{
+	char path[40], name[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, name, sizeof(name) - 1);
+	if (length < 0)
+		return false;
+	name[length] = '\0';
+	return strcmp(name, "anon_inode:seccomp notify") == 0;
+}
 
 int notify_sync_wake_up(int listener)
 {
@@ -27,19 +43,19 @@ bool notify_id_valid(int listener, uint64_t id)
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
-static int respond(int listener, struct seccomp_notif_resp response)
+int notify_respond(int listener, const struct seccomp_notif_resp *response)
 {
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response) ? -errno : 0;
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response) ? -errno : 0;
 }
 
 int notify_continue(int listener, uint64_t id)
 {
-	return respond(listener, (struct seccomp_notif_resp){
-				     .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+	return notify_respond(listener, &(struct seccomp_notif_resp){
+					    .id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
 }
 
 int notify_answer(int listener, uint64_t id, int64_t value, int errnum)
 {
-	return respond(listener, (struct seccomp_notif_resp){
-				     .id = id, .val = errnum ? 0 : value, .error = -errnum});
+	return notify_respond(listener, &(struct seccomp_notif_resp){
+					    .id = id, .val = errnum ? 0 : value, .error = -errnum});
 }

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether FD is a listener, told by its name in /proc before anything is done with it: what else
+ * somebody sends could be waited on, read from or worse. */
+bool notify_is_listener(int fd);
+
 /* Makes target and supervisor wake each other on one CPU (6.6). The mode belongs to the listener
  * itself, not to this descriptor. Returns 0, or -errno where the kernel lacks it. */
 int notify_sync_wake_up(int listener);
@@ -25,5 +29,8 @@ int notify_continue(int listener, uint64_t id);
 /* Answers the system call with VALUE, or with ERRNUM where that is not 0 (a positive errno).
  * Returns 0 or -errno, -ENOENT when the target is gone. */
 int notify_answer(int listener, uint64_t id, int64_t value, int errnum);
+
+/* Answers with RESPONSE as it stands. Returns as these do. */
+int notify_respond(int listener, const struct seccomp_notif_resp *response);
 
 #endif
