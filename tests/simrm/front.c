@@ -17,6 +17,7 @@ struct served {
 	struct front front;
 	struct fuse_session *session;
 	pthread_t thread;
+	bool ended;
 	int result;
 };
 
@@ -91,7 +92,8 @@ static int start_all(struct fronts *fronts, struct driver *driver,
 
 static pthread_t main_thread;
 
-/* A session also ends by itself, when its folder is unmounted: then all of them end. */
+/* A session also ends by itself, when its folder is unmounted: then all of them end. A device does
+ * only where the kernel could not make it. */
 static void *serve(void *argument)
 {
 	struct served *served = argument;
@@ -101,6 +103,7 @@ static void *serve(void *argument)
 	fuse_loop_cfg_set_idle_threads(config, IDLE_THREADS);
 	served->result = fuse_session_loop_mt(served->session, config);
 	fuse_loop_cfg_destroy(config);
+	__atomic_store_n(&served->ended, true, __ATOMIC_RELEASE);
 	pthread_kill(main_thread, SIGTERM);
 	return NULL;
 }
@@ -155,6 +158,11 @@ static int run_all(struct fronts *fronts, struct faults *faults, struct mpu_erro
 	else
 		sigwait(&ends, &signal_number);
 	faults_stop(faults);
+	for (unsigned i = 1; i < running; i++)
+		if (__atomic_load_n(&fronts->served[i].ended, __ATOMIC_ACQUIRE))
+			err = -mpu_fail(error, EBUSY,
+					"CUSE: the kernel made no device; are its numbers taken, by "
+					"the real driver or another simrm?");
 	for (unsigned i = 0; i < running; i++) {
 		struct served *served = &fronts->served[i];
 

@@ -52,7 +52,7 @@ start_driver() {
 	simrm_pid=$!
 	wait_until grep -q ready /tmp/simrm.out || { cat /tmp/simrm.log; return 1; }
 	# For the clients, which would read it in /proc; mpu is told by its option.
-	cp /gpu/version /dev/version
+	ln -sf /gpu/version /dev/version
 	gpu-hold --name=neighbour --memory=64 --util=gr:30 >/tmp/neighbour.out &
 	neighbour_pid=$!
 	wait_until grep -q ready /tmp/neighbour.out
@@ -67,6 +67,12 @@ devices_are_the_drivers() {
 		[ "$numbers" = "character special file ${name#*:} 666" ] || return 1
 	done
 	grep -w nvidia-uvm /proc/devices
+}
+
+second_simrm_is_refused() {
+	mkdir -p /tmp/second
+	simrm --cuse --driver-version="$version" --data=/lib/simrm --foreground /tmp/second >$log.says 2>&1
+	[ $? = 1 ] && grep 'are its numbers taken' $log.says && devices_are_the_drivers
 }
 
 driver_ended() {
@@ -323,6 +329,7 @@ with_driver() {
 	fi
 	mounts_and_cgroups >/tmp/left.before
 	check "$version: nvidiactl is 195:255, nvidia0 195:0" devices_are_the_drivers
+	check "$version: a second simrm finds the numbers taken" second_simrm_is_refused
 	check "$version: mpu-run in the first namespace: the host's, exactly" same_numbers_outside
 	check "$version: a PID namespace sees wrong PIDs without mpu" natively_wrong
 	check "$version: mpu-run --pid-ns: its own, exactly" under_mpu_run
