@@ -23,49 +23,55 @@ enum { TROUBLE_MAX = 8 };
 
 /* ---- Fast path: on the ring's thread, for every trapped ioctl ---- */
 
-static void pass(struct listener *listener, struct journal_slot *slot, const char *decision)
+static struct ring_counters *counters_of(const struct listener *listener)
+{
+	return atomic_load_explicit(&listener->ring, memory_order_relaxed)->counters;
+}
+
+static void pass(struct listener *listener, struct journal_slot *slot, uint32_t cmd,
+		 const char *decision)
 {
 	struct trace *trace = listener->engine->options.trace;
 
 	if (trace)
-		trace_control(trace, (pid_t)slot->notification.pid, slot->control.cmd, NULL,
-			      decision, 0, 0, 0);
-	atomic_fetch_add_explicit(&listener->ring->counters.passed, 1, memory_order_relaxed);
+		trace_control(trace, (pid_t)slot->notification.pid, cmd, NULL, decision, 0, 0, 0);
+	atomic_fetch_add_explicit(&counters_of(listener)->passed, 1, memory_order_relaxed);
 	notify_continue(listener->fd, slot->notification.id);
 }
 
-/* Finds and reads the call's NVOS54_PARAMETERS. Returns 0, 1 when it is no RM control after all, or
- * -errno of the read. */
-static int read_control(struct journal_slot *slot)
+/* Finds and reads the call's NVOS54_PARAMETERS. Never straight into the journal: a read can outlive
+ * this process. Returns 0, 1 when it is no RM control after all, or -errno of the read. */
+static int read_control(const struct journal_slot *slot, struct nvos54_parameters *control,
+			uint64_t *address)
 {
 	const struct seccomp_data *data = &slot->notification.data;
 	pid_t tid = (pid_t)slot->notification.pid;
 	struct nv_ioctl_xfer xfer;
 	int result;
 
-	slot->control_address = data->args[2];
+	*address = data->args[2];
 	if (_IOC_NR(data->args[1]) == NV_ESC_IOCTL_XFER_CMD) {
 		result = memory_read(tid, data->args[2], &xfer, sizeof(xfer));
 		if (result)
 			return result;
-		if (xfer.cmd != NV_ESC_RM_CONTROL || xfer.size != sizeof(slot->control))
+		if (xfer.cmd != NV_ESC_RM_CONTROL || xfer.size != sizeof(*control))
 			return 1;
-		slot->control_address = xfer.ptr;
+		*address = xfer.ptr;
 	}
-	return memory_read(tid, slot->control_address, &slot->control, sizeof(slot->control));
+	return memory_read(tid, *address, control, sizeof(*control));
 }
 
 /* Memory that cannot be read at all (not a bad pointer): the target is beyond our reach. */
 static void warn_unreadable(struct listener *listener, struct journal_slot *slot, int error)
 {
-	atomic_fetch_add_explicit(&listener->ring->counters.unreadable, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&counters_of(listener)->unreadable, 1, memory_order_relaxed);
 	if (listener->warned_unreadable || error == -ESRCH)
 		return;
 	listener->warned_unreadable = true;
 	log_warning("cannot read a process's memory: its GPU calls go to the driver unchanged "
 		    "(run as root, or give CAP_SYS_PTRACE)",
-		    "container=%s pid=%u error=\"%s\"", listener->label, slot->notification.pid,
-		    strerror(-error));
+		    "container=%s pid=%u error=\"%s\"", listener->container->label,
+		    slot->notification.pid, strerror(-error));
 }
 
 static uint64_t coarse_ms(void)
@@ -76,28 +82,44 @@ static uint64_t coarse_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void remember(struct listener *listener, pid_t tid)
+static void remember(struct ring *ring, struct listener *listener, pid_t tid)
 {
 	const struct engine *engine = listener->engine;
+	const struct mpu_settings *settings = &listener->entry->settings;
 
-	if (listener->settings.policy != MPU_POLICY_OFF &&
-	    (listener->settings.view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
-	    roster_due(&listener->ring->recent, tid, coarse_ms()))
+	if (settings->policy != MPU_POLICY_OFF &&
+	    (settings->view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
+	    roster_due(&ring->recent, tid, coarse_ms()))
 		roster_note(engine->roster, tid, engine->remembers_threads);
 }
 
-bool call_received(struct listener *listener, struct journal_slot *slot)
+/* Lets SLOT pass, or puts down what is known of a call that is to be handled. */
+static bool decide(struct listener *listener, struct journal_slot *slot, int result,
+		   const struct nvos54_parameters *control, uint64_t address)
 {
-	int result;
-
-	remember(listener, (pid_t)slot->notification.pid);
-	result = read_control(slot);
 	if (result < 0 && result != -EFAULT)
 		warn_unreadable(listener, slot, result);
-	if (result || !watch_table_has(&listener->watch, slot->control.cmd)) {
-		pass(listener, slot, result ? "pass-unread" : "pass");
+	if (result || !watch_table_has(&listener->watch, control->cmd)) {
+		pass(listener, slot, result ? 0 : control->cmd, result ? "pass-unread" : "pass");
 		return false;
 	}
+	slot->control = *control;
+	slot->control_address = address;
+	return true;
+}
+
+bool call_received(struct ring *ring, struct listener *listener, struct journal_slot *slot)
+{
+	struct nvos54_parameters control;
+	uint64_t address;
+	int result;
+
+	remember(ring, listener, (pid_t)slot->notification.pid);
+	ring_reading(ring);
+	result = read_control(slot, &control, &address);
+	ring_has_read(ring);
+	if (!decide(listener, slot, result, &control, address))
+		return false;
 	slot->received_ns = engine_now_ns();
 	pool_submit(&listener->engine->pool, listener, slot);
 	return true;
@@ -265,31 +287,63 @@ static int copy_params(struct call *call, uint8_t **before)
 	return 0;
 }
 
-/* Writes the answer back: what the params lead to, the params, then the status. Each write directly
- * behind a look whether the target still waits. A target that unmapped its memory meanwhile gets
- * what the driver gives then. Returns the errno of the ioctl as a negative number, or 0. */
-static int write_back(const struct call *call, int listener, const struct journal_slot *slot)
+/* The finished answer into the journal, from where it is written. */
+static int put_down_answer(struct journal *journal, struct journal_slot *slot,
+			   const struct call *call, int errnum)
 {
-	pid_t tid = call->target.tid;
-	struct nvos54_parameters control = call->control;
+	struct journal_answer *answer = &slot->answer;
+	bool good = !errnum && call->control.status == NV_OK;
+	struct journal_desk *desk =
+		good && call->params ? journal_desk(journal, slot) : NULL;
+
+	*answer = (struct journal_answer){.status = call->control.status, .errnum = errnum};
+	if (good && call->params) {
+		if (!desk || call->control.paramsSize > sizeof(desk->params) ||
+		    call->buffer.size > sizeof(desk->buffer))
+			return -ENOMEM;
+		answer->params_address = call->control.params;
+		answer->params_size = call->control.paramsSize;
+		memcpy(desk->params, call->params, answer->params_size);
+	}
+	if (good && call->buffer.bytes && desk) {
+		answer->buffer_address = call->buffer.address;
+		answer->buffer_size = (uint32_t)call->buffer.size;
+		memcpy(desk->buffer, call->buffer.bytes, answer->buffer_size);
+	}
+	atomic_store(&slot->phase, JOURNAL_ANSWER_READY);
+	return 0;
+}
+
+/* Each write directly behind a look whether the target still waits. */
+static int write_one(const struct listener *listener, const struct journal_slot *slot,
+		     uint64_t address, const void *bytes, size_t size)
+{
+	if (!notify_id_valid(listener->fd, slot->notification.id))
+		return -ESRCH;
+	return memory_write((pid_t)slot->notification.pid, address, bytes, size);
+}
+
+/* Writes the answer back: what the params lead to, the params, then the status. A target that
+ * unmapped its memory meanwhile gets what the driver gives then. Returns the errno of the ioctl as a
+ * negative number, or 0. */
+static int write_back(const struct listener *listener, struct journal_slot *slot)
+{
+	const struct journal_answer *answer = &slot->answer;
+	const struct journal_desk *desk =
+		slot->desk ? journal_desk(listener->engine->journal, slot) : NULL;
+	struct nvos54_parameters control = slot->control;
 	int result = 0;
 
-	if (control.status == NV_OK && call->buffer.bytes) {
-		if (!notify_id_valid(listener, slot->notification.id))
-			return -ESRCH;
-		result = memory_write(tid, call->buffer.address, call->buffer.bytes,
-				      call->buffer.size);
-	}
-	if (!result && control.status == NV_OK && call->params) {
-		if (!notify_id_valid(listener, slot->notification.id))
-			return -ESRCH;
-		result = memory_write(tid, control.params, call->params, control.paramsSize);
-	}
-	if (result)
-		control.status = NV_ERR_INVALID_ADDRESS;
-	if (!notify_id_valid(listener, slot->notification.id))
-		return -ESRCH;
-	return memory_write(tid, slot->control_address, &control, sizeof(control));
+	if (answer->buffer_size && desk)
+		result = write_one(listener, slot, answer->buffer_address, desk->buffer,
+				   answer->buffer_size);
+	if (!result && answer->params_size && desk)
+		result = write_one(listener, slot, answer->params_address, desk->params,
+				   answer->params_size);
+	if (result == -ESRCH || result == -EPERM)
+		return result;
+	control.status = result ? NV_ERR_INVALID_ADDRESS : answer->status;
+	return write_one(listener, slot, slot->control_address, &control, sizeof(control));
 }
 
 static void release_call(struct call *call)
@@ -305,9 +359,9 @@ enum outcome { ANSWER, PASS, TROUBLE };
 
 /* 1. Who calls. 2. On which open file. 3. Is it the control device? 4. Is the call ours for this
  * target? 5. The params. 6. Was all that the trapped thread's? 7. The driver, and the PIDs.
- * 8. Back into the target's memory. ERRNUM is what ioctl() is to return, 0 or a negative errno. */
-static enum outcome run(struct engine *engine, struct listener *listener,
-			struct journal_slot *slot, struct call *call, int *errnum)
+ * 8. The answer into the journal. */
+static enum outcome find_answer(struct engine *engine, struct listener *listener,
+				struct journal_slot *slot, struct call *call)
 {
 	const struct engine_options *options = &engine->options;
 	cleanup_free uint8_t *before = NULL;
@@ -327,11 +381,11 @@ static enum outcome run(struct engine *engine, struct listener *listener,
 	if (driver_device(call->driver, call->fd) != DRIVER_DEVICE_CONTROL)
 		return PASS;
 	in_init_ns = call->target.pid_ns_id == NSFS_INIT_PID;
-	if (!policy_handles(call->pids, &listener->settings, call->layout, in_init_ns))
+	if (!policy_handles(call->pids, &listener->entry->settings, call->layout, in_init_ns))
 		return PASS;
 	call->view = (struct pid_view){.method = options->pid_lookup,
 				       .host = in_init_ns ||
-					       listener->settings.view == MPU_VIEW_HOST,
+					       listener->entry->settings.view == MPU_VIEW_HOST,
 				       .ns = call->target.pid_ns,
 				       .ns_id = call->target.pid_ns_id};
 	if (copy_params(call, &before))
@@ -343,13 +397,13 @@ static enum outcome run(struct engine *engine, struct listener *listener,
 						     : refuse_by_driver(call);
 	if (result == -EAGAIN || result == -ENOMEM)
 		return TROUBLE;
-	atomic_store(&slot->phase, JOURNAL_WRITING);
-	if (!result)
-		result = write_back(call, listener->fd, slot);
-	if (result == -EPERM)
-		return TROUBLE;
-	*errnum = result;
-	return ANSWER;
+	return put_down_answer(engine->journal, slot, call, result) ? TROUBLE : ANSWER;
+}
+
+void call_retry(struct listener *listener, struct journal_slot *slot)
+{
+	atomic_fetch_add(&listener->engine->counters->retried, 1);
+	notify_answer(listener->fd, slot->notification.id, 0, EAGAIN);
 }
 
 /* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble that
@@ -361,62 +415,104 @@ static void answer_trouble(struct engine *engine, struct listener *listener,
 
 	if (!notify_id_valid(listener->fd, slot->notification.id))
 		return;
-	if (atomic_fetch_add(&listener->trouble, 1) < TROUBLE_MAX) {
-		atomic_fetch_add(&engine->retried, 1);
-		notify_answer(listener->fd, slot->notification.id, 0, EAGAIN);
+	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
+		call_retry(listener, slot);
 		return;
 	}
 	log_error("a GPU call could not be answered and fails", "container=%s pid=%u cmd=0x%08x",
-		  listener->label, slot->notification.pid, control.cmd);
-	atomic_fetch_add(&engine->refused, 1);
+		  listener->container->label, slot->notification.pid, control.cmd);
+	atomic_fetch_add(&engine->counters->refused, 1);
 	control.status = NV_ERR_OPERATING_SYSTEM;
-	if (notify_id_valid(listener->fd, slot->notification.id))
-		memory_write((pid_t)slot->notification.pid, slot->control_address, &control,
-			     sizeof(control));
+	write_one(listener, slot, slot->control_address, &control, sizeof(control));
 	notify_answer(listener->fd, slot->notification.id, 0, 0);
 }
 
-static void answer(struct engine *engine, struct listener *listener, struct journal_slot *slot,
-		   const struct call *call, int errnum)
+/* Writes the answer that stands in the journal, and lets the target go on. */
+static void deliver(struct engine *engine, struct listener *listener, struct journal_slot *slot)
 {
+	const struct nvabi_pid_control *layout =
+		nvabi_pids_find(&engine->options.pids, slot->control.cmd);
 	uint64_t took = engine_now_ns() - slot->received_ns;
-	size_t index = (size_t)(call->layout - engine->options.pids.control);
+	int errnum = slot->answer.errnum;
+	size_t index;
 
+	atomic_store(&slot->phase, JOURNAL_WRITING);
+	if (!errnum)
+		errnum = write_back(listener, slot);
+	if (errnum == -ESRCH && !notify_id_valid(listener->fd, slot->notification.id))
+		return;
+	if (errnum == -EPERM) {
+		answer_trouble(engine, listener, slot);
+		return;
+	}
 	/* Counted before the target goes on, so that its last call is in the sum. */
-	atomic_store(&listener->trouble, 0);
-	atomic_fetch_add(&engine->handled, 1);
-	atomic_fetch_add(&engine->call_count[index], 1);
-	atomic_fetch_add(&engine->call_ns[index], took);
+	atomic_store(&listener->container->trouble, 0);
+	atomic_fetch_add(&engine->counters->handled, 1);
+	if (layout) {
+		index = (size_t)(layout - engine->options.pids.control);
+		atomic_fetch_add(&engine->counters->control[index].count, 1);
+		atomic_fetch_add(&engine->counters->control[index].nanoseconds, took);
+	}
 	notify_answer(listener->fd, slot->notification.id, 0, -errnum);
 	if (engine->options.trace)
 		trace_control(engine->options.trace, (pid_t)slot->notification.pid,
-			      slot->control.cmd, call->layout->name, "handle",
-			      call->control.status, -errnum, took);
+			      slot->control.cmd, layout ? layout->name : NULL, "handle",
+			      slot->answer.status, -errnum, took);
 }
 
-void call_handle(struct listener *listener, struct journal_slot *slot)
+/* A record that another worker had: where it stood in the driver, or before, all is done again.
+ * Returns false when that needs no worker. */
+static bool begin_again(struct listener *listener, struct journal_slot *slot)
 {
-	struct engine *engine = listener->engine;
+	struct nvos54_parameters control;
+	uint64_t address;
+	int result;
+
+	atomic_store(&slot->phase, JOURNAL_RECEIVED);
+	result = read_control(slot, &control, &address);
+	slot->received_ns = engine_now_ns();
+	return decide(listener, slot, result, &control, address);
+}
+
+static void handle(struct engine *engine, struct listener *listener, struct journal_slot *slot)
+{
 	struct call call __attribute__((cleanup(release_call))) = {
 		.pids = &engine->options.pids,
 		.driver = &engine->options.driver,
 		.roster = engine->roster,
-		.label = listener->label,
+		.label = listener->container->label,
 		.target = TARGET_NONE,
 		.fd = -1,
 		.control = slot->control,
 		.layout = nvabi_pids_find(&engine->options.pids, slot->control.cmd)};
-	int errnum = 0;
 
-	switch (run(engine, listener, slot, &call, &errnum)) {
+	switch (find_answer(engine, listener, slot, &call)) {
 	case ANSWER:
-		answer(engine, listener, slot, &call, errnum);
+		deliver(engine, listener, slot);
 		break;
 	case PASS:
-		pass(listener, slot, "pass");
+		pass(listener, slot, slot->control.cmd, "pass");
 		break;
 	case TROUBLE:
 		answer_trouble(engine, listener, slot);
 		break;
 	}
+}
+
+void call_handle(struct listener *listener, struct journal_slot *slot)
+{
+	struct engine *engine = listener->engine;
+
+	if (slot_was_taken_up(slot) && !succession_wait(listener, slot))
+		return;
+	if (atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY) {
+		deliver(engine, listener, slot);
+		return;
+	}
+	if (slot_was_taken_up(slot) && !begin_again(listener, slot))
+		return;
+	if (atomic_load(&listener->entry->quarantined))
+		answer_trouble(engine, listener, slot);
+	else
+		handle(engine, listener, slot);
 }

@@ -6,7 +6,6 @@
 #include "supervisor/kernel/nsfs.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -39,6 +38,41 @@ int engine_check_namespace(struct mpu_error *error)
 			"container (run it on the host, or in a container with --pid=host)");
 }
 
+/* ---- Containers and listeners ---- */
+
+static struct container *container_get(struct engine *engine, const char *label)
+{
+	struct container *container;
+
+	pthread_mutex_lock(&engine->lock);
+	container = engine->containers;
+	while (container && strcmp(container->label, label) != 0)
+		container = container->next;
+	if (!container && (container = calloc(1, sizeof(*container)))) {
+		snprintf(container->label, sizeof(container->label), "%s", label);
+		container->next = engine->containers;
+		engine->containers = container;
+	}
+	if (container)
+		container->references++;
+	pthread_mutex_unlock(&engine->lock);
+	return container;
+}
+
+static void container_put(struct engine *engine, struct container *container)
+{
+	struct container **link = &engine->containers;
+
+	pthread_mutex_lock(&engine->lock);
+	if (--container->references == 0) {
+		while (*link != container)
+			link = &(*link)->next;
+		*link = container->next;
+		free(container);
+	}
+	pthread_mutex_unlock(&engine->lock);
+}
+
 struct listener *listener_reference(struct listener *listener)
 {
 	atomic_fetch_add(&listener->references, 1);
@@ -50,55 +84,115 @@ void listener_release(struct listener *listener)
 	if (atomic_fetch_sub(&listener->references, 1) != 1)
 		return;
 	close(listener->fd);
+	container_put(listener->engine, listener->container);
+	ring_release(atomic_load(&listener->ring));
 	free(listener);
 }
 
+static struct ring *next_ring(struct engine *engine)
+{
+	unsigned int number = atomic_fetch_add(&engine->next_ring, 1) % engine->rings;
+
+	return atomic_load(&engine->ring[number]);
+}
+
+static struct listener *new_listener(struct engine *engine, int fd, uint32_t index)
+{
+	struct journal_listener *entry = journal_listener(engine->journal, index);
+	struct listener *listener = calloc(1, sizeof(*listener));
+	struct container *container = container_get(engine, entry->label);
+
+	if (!listener || !container) {
+		free(listener);
+		if (container)
+			container_put(engine, container);
+		return NULL;
+	}
+	listener->fd = fd;
+	listener->index = index;
+	listener->entry = entry;
+	listener->engine = engine;
+	listener->container = container;
+	listener->references = 1;
+	watch_table_build(&listener->watch, &engine->options.pids, &entry->settings);
+	return listener;
+}
+
+int engine_add_listener(struct engine *engine, int fd, uint32_t index)
+{
+	struct listener *listener = new_listener(engine, fd, index);
+
+	if (!listener) {
+		close(fd);
+		return -ENOMEM;
+	}
+	notify_sync_wake_up(fd);
+	if (engine->listener)
+		engine->listener[index] = listener_reference(listener);
+	ring_add(next_ring(engine), listener);
+	return 0;
+}
+
+/* ---- Start and stop ---- */
+
 static void free_engine(struct engine *engine)
 {
-	journal_free(engine->journal);
-	roster_free(engine->roster);
-	free(engine->ring);
+	pthread_mutex_destroy(&engine->lock);
 	free(engine);
 }
 
-/* Signals are the business of the program around us. */
-static int start_rings(struct engine *engine, struct mpu_error *error)
+static int start_rings(struct engine *engine, unsigned int count, struct mpu_error *error)
 {
-	sigset_t all, before;
-	int result = 0;
+	for (; engine->rings < count; engine->rings++) {
+		struct ring *ring = ring_start(engine, engine->rings, error);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (; !result && engine->rings < engine->options.rings; engine->rings += !result)
-		result = ring_start(&engine->ring[engine->rings], engine, error);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return result;
+		if (!ring)
+			return -error->code;
+		engine->ring[engine->rings] = ring;
+	}
+	return 0;
+}
+
+/* Another driver has other controls. */
+static void begin_counters(struct engine *engine)
+{
+	engine->counters = journal_counters(engine->journal);
+	for (uint32_t i = 0; i < engine->options.pids.control_count; i++) {
+		uint32_t cmd = engine->options.pids.control[i].cmd;
+
+		if (engine->counters->control[i].cmd == cmd)
+			continue;
+		engine->counters->control[i].cmd = cmd;
+		atomic_store(&engine->counters->control[i].count, 0);
+		atomic_store(&engine->counters->control[i].nanoseconds, 0);
+	}
 }
 
 int engine_start(struct engine **out, const struct engine_options *options,
 		 struct mpu_error *error)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
+	unsigned int rings = options->rings ? options->rings : 1;
 	int result;
 
 	if (!engine)
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
+	pthread_mutex_init(&engine->lock, NULL);
 	engine->options = *options;
-	if (!engine->options.rings)
-		engine->options.rings = 1;
-	if (!engine->options.workers)
-		engine->options.workers = DEFAULT_WORKERS;
+	engine->process = getpid();
 	engine->remembers_threads = options->pids.semantics.kind == NVABI_TID;
-	engine->journal = journal_new();
-	engine->roster = roster_new();
-	engine->ring = calloc(engine->options.rings, sizeof(*engine->ring));
+	engine->journal = options->journal;
+	engine->roster = journal_roster(options->journal);
+	begin_counters(engine);
 	execute_bad_address();
-	if (!engine->journal || !engine->roster || !engine->ring ||
-	    pool_start(&engine->pool, engine->options.workers)) {
+	if (options->takes_up && succession_begin(engine)) {
 		free_engine(engine);
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
 	}
-	result = start_rings(engine, error);
+	pool_start(&engine->pool, options->workers ? options->workers : DEFAULT_WORKERS);
+	result = start_rings(engine, rings < RINGS_MAX ? rings : RINGS_MAX, error);
+	if (!result)
+		result = watch_start(engine, error);
 	if (result) {
 		engine_stop(engine);
 		return result;
@@ -107,58 +201,89 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	return 0;
 }
 
-int engine_add_listener(struct engine *engine, int fd, const struct mpu_settings *settings,
-			const char *label, uint64_t cookie)
+bool engine_is_alive(struct engine *engine)
 {
-	struct listener *listener = calloc(1, sizeof(*listener));
-	unsigned int ring = atomic_fetch_add(&engine->next_ring, 1) % engine->rings;
+	bool alive = true;
 
-	if (!listener) {
-		close(fd);
-		return -ENOMEM;
+	for (unsigned int i = 0; i < engine->rings; i++) {
+		struct ring *ring = atomic_load(&engine->ring[i]);
+		uint64_t turns = atomic_load(&ring->turns);
+
+		alive &= turns != engine->seen_turns[i];
+		engine->seen_turns[i] = turns;
+		ring_wake(ring);
 	}
-	listener->fd = fd;
-	listener->engine = engine;
-	listener->ring = &engine->ring[ring];
-	listener->settings = *settings;
-	listener->cookie = cookie;
-	listener->references = 1;
-	snprintf(listener->label, sizeof(listener->label), "%s", label);
-	watch_table_build(&listener->watch, &engine->options.pids, settings);
-	notify_sync_wake_up(fd);
-	ring_add(listener->ring, listener);
-	return 0;
+	return alive;
+}
+
+static bool is_drained(struct engine *engine)
+{
+	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++) {
+		uint32_t phase = atomic_load(&journal_slot(engine->journal, i)->phase);
+
+		if (phase != JOURNAL_FREE)
+			return false;
+	}
+	return true;
+}
+
+bool engine_drain(struct engine *engine, unsigned int timeout_ms)
+{
+	uint64_t until = engine_now_ns() + (uint64_t)timeout_ms * 1000000;
+
+	atomic_store(&engine->draining, true);
+	while (!is_drained(engine)) {
+		if (engine_now_ns() > until)
+			return false;
+		usleep(200);
+	}
+	return true;
+}
+
+/* A ring that is alone with its listener may never come back from the target's memory. */
+static void wait_for_lonely(struct engine *engine)
+{
+	for (int i = 0; i < 1000 && atomic_load(&engine->alone); i++)
+		usleep(1000);
 }
 
 void engine_stop(struct engine *engine)
 {
-	atomic_store(&engine->stopping, true);
+	succession_end(engine);
+	watch_stop(engine);
 	pool_stop(&engine->pool);
+	atomic_store(&engine->stopping, true);
 	for (unsigned int i = 0; i < engine->rings; i++)
-		ring_join(&engine->ring[i]);
-	free_engine(engine);
+		ring_join(atomic_load(&engine->ring[i]));
+	wait_for_lonely(engine);
+	if (!atomic_load(&engine->alone))
+		free_engine(engine);
 }
 
 void engine_stats(struct engine *engine, struct engine_stats *stats)
 {
-	memset(stats, 0, sizeof(*stats));
-	for (unsigned int i = 0; i < engine->rings; i++) {
-		struct ring *ring = &engine->ring[i];
+	struct engine_counters *counters = engine->counters;
 
-		stats->received += atomic_load(&ring->counters.received);
-		stats->passed += atomic_load(&ring->counters.passed);
-		stats->vanished += atomic_load(&ring->counters.vanished);
-		stats->unreadable += atomic_load(&ring->counters.unreadable);
-		stats->listeners += atomic_load(&ring->listeners);
+	memset(stats, 0, sizeof(*stats));
+	for (unsigned int i = 0; i < RINGS_MAX; i++) {
+		stats->received += atomic_load(&counters->ring[i].received);
+		stats->passed += atomic_load(&counters->ring[i].passed);
+		stats->vanished += atomic_load(&counters->ring[i].vanished);
+		stats->unreadable += atomic_load(&counters->ring[i].unreadable);
 	}
-	stats->handled = atomic_load(&engine->handled);
-	stats->retried = atomic_load(&engine->retried);
-	stats->refused = atomic_load(&engine->refused);
+	for (unsigned int i = 0; i < engine->rings; i++)
+		stats->listeners += atomic_load(&atomic_load(&engine->ring[i])->listeners);
+	stats->listeners += atomic_load(&engine->alone);
+	stats->handled = atomic_load(&counters->handled);
+	stats->retried = atomic_load(&counters->retried);
+	stats->refused = atomic_load(&counters->refused);
+	stats->taken_up = atomic_load(&counters->taken_up);
+	stats->taken_over = atomic_load(&counters->taken_over);
 	stats->control_count = engine->options.pids.control_count;
 	for (uint32_t i = 0; i < stats->control_count; i++) {
 		stats->control[i].cmd = engine->options.pids.control[i].cmd;
 		stats->control[i].name = engine->options.pids.control[i].name;
-		stats->control[i].count = atomic_load(&engine->call_count[i]);
-		stats->control[i].nanoseconds = atomic_load(&engine->call_ns[i]);
+		stats->control[i].count = atomic_load(&counters->control[i].count);
+		stats->control[i].nanoseconds = atomic_load(&counters->control[i].nanoseconds);
 	}
 }

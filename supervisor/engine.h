@@ -1,11 +1,12 @@
 /* The engine: takes notifications from listeners, lets pass what is none of ours, answers the rest.
- * Embedded in mpu-run, and the heart of mpud. */
+ * Embedded in mpu-run, and the heart of mpud's worker. */
 #ifndef SUPERVISOR_ENGINE_H
 #define SUPERVISOR_ENGINE_H
 
 #include "base/error.h"
 #include "nvabi/pids.h"
 #include "supervisor/driver.h"
+#include "supervisor/journal.h"
 #include "supervisor/pidmap.h"
 #include "supervisor/settings.h"
 #include "supervisor/trace.h"
@@ -15,8 +16,7 @@
 
 struct engine;
 
-/* A container id has up to 64 characters. */
-enum { ENGINE_LABEL = 72, ENGINE_CONTROLS = NVABI_PID_CONTROLS };
+enum { ENGINE_CONTROLS = NVABI_PID_CONTROLS };
 
 /* What an engine works with; copied by engine_start(). */
 struct engine_options {
@@ -26,11 +26,14 @@ struct engine_options {
 	bool with_uring;      /* false: epoll */
 	bool use_pidfd_thread; /* false: duplicate descriptors through the thread group's leader */
 	unsigned int rings;   /* threads that receive; 0: one */
-	unsigned int workers; /* most threads that run handled calls; 0: 16 */
-	struct trace *trace;  /* borrowed, or NULL */
-	/* Called on a ring's thread when the last process of a listener's filter has ended and its
-	 * last call was answered; or NULL. */
-	void (*listener_closed)(void *context, uint64_t cookie);
+	unsigned int workers; /* threads that run handled calls, those that are stuck not counted;
+				 0: 16 */
+	struct journal *journal; /* borrowed; journal_begin() was called */
+	bool takes_up;		 /* engine_take_up() will be called */
+	struct trace *trace;	 /* borrowed, or NULL */
+	/* Called on a ring's thread when the last process of a listener's filter has ended; the
+	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */
+	void (*listener_closed)(void *context, uint32_t index);
 	void *context;
 };
 
@@ -45,16 +48,28 @@ int engine_start(struct engine **engine, const struct engine_options *options,
 /* 0 when this process lives in the initial PID namespace, else -errno with ERROR filled. */
 int engine_check_namespace(struct mpu_error *error);
 
-/* Hands LISTENER over to the engine, which owns it from now on, also when this fails. LABEL names the
- * container in the log. COOKIE comes back in listener_closed. Returns 0 or -errno. */
-int engine_add_listener(struct engine *engine, int listener, const struct mpu_settings *settings,
-			const char *label, uint64_t cookie);
+/* Hands LISTENER over to the engine, which owns it from now on, also when this fails. What the
+ * journal says of listener INDEX is known before: whose it is, and the settings. Returns 0 or
+ * -errno. */
+int engine_add_listener(struct engine *engine, int listener, uint32_t index);
 
-/* Stops the threads and frees all. Listeners are closed: calls that wait, and later ones of their
- * processes, fail with ENOSYS; so only when the processes are gone. Waits for calls in the driver. */
+/* Takes up the records that a former engine left in the journal; called once, when all listeners
+ * that are left of it were added. Returns how many. */
+unsigned int engine_take_up(struct engine *engine);
+
+/* Whether every ring has taken a turn since the last time that this was asked; it is called every
+ * second or so. */
+bool engine_is_alive(struct engine *engine);
+
+/* Receives no more, and waits up to TIMEOUT_MS for the calls in flight. Returns whether all were
+ * answered; what was not stands in the journal. */
+bool engine_drain(struct engine *engine, unsigned int timeout_ms);
+
+/* Stops the threads and frees all. Listeners are closed: where no copies are held, calls that wait,
+ * and later ones of their processes, fail with ENOSYS. Waits for calls in the driver. */
 void engine_stop(struct engine *engine);
 
-/* Counts since the start. */
+/* Counts since the journal was made. */
 struct engine_stats {
 	uint64_t received;   /* notifications */
 	uint64_t passed;     /* let run as they were */
@@ -63,6 +78,8 @@ struct engine_stats {
 	uint64_t unreadable; /* let run because the target's memory cannot be read */
 	uint64_t retried;    /* answered EAGAIN */
 	uint64_t refused;    /* answered with a failure of ours: trouble that did not go away */
+	uint64_t taken_up;   /* records of a worker that ended */
+	uint64_t taken_over; /* rings whose listeners a fresh one took over */
 	uint32_t listeners;  /* now */
 	struct {
 		uint32_t cmd;

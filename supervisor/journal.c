@@ -1,32 +1,110 @@
 #include "supervisor/journal.h"
 
+#include "supervisor/roster.h"
+
+#include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-struct journal {
-	pthread_mutex_t lock;
-	uint32_t free_count;
-	uint32_t free[JOURNAL_SLOTS];
-	_Alignas(4096) unsigned char slot[JOURNAL_SLOTS][JOURNAL_SLOT_SIZE];
+/* Of the format, not of the program. */
+static const char magic[8] = "mpu-jrnl";
+
+enum { PAGE = 4096, ROSTER_ROOM = 1 << 20 };
+
+struct journal_memory {
+	struct journal_header header;
+	_Alignas(PAGE) unsigned char counters[JOURNAL_COUNTERS];
+	_Alignas(PAGE) unsigned char slot[JOURNAL_SLOTS][JOURNAL_SLOT_SIZE];
+	_Alignas(PAGE) struct journal_listener listener[JOURNAL_LISTENERS];
+	_Alignas(PAGE) unsigned char roster[ROSTER_ROOM];
+	_Alignas(PAGE) struct journal_desk desk[JOURNAL_DESKS];
 };
 
-static struct journal_slot *slot_at(struct journal *journal, uint32_t index)
+/* Numbers of what is free, the last given back first, so that memory that was used is used again. */
+struct free_list {
+	uint32_t count;
+	uint32_t number[JOURNAL_SLOTS];
+};
+
+_Static_assert(JOURNAL_DESKS <= JOURNAL_SLOTS, "one list serves both");
+
+struct journal {
+	struct journal_memory *memory;
+	int fd;
+	pthread_mutex_t lock; /* of this process's own knowledge: */
+	struct free_list slots, desks;
+};
+
+static struct journal *new_handle(int fd)
 {
-	return (struct journal_slot *)(void *)journal->slot[index];
+	struct journal *journal = calloc(1, sizeof(*journal));
+
+	if (!journal)
+		return NULL;
+	journal->fd = fd;
+	journal->memory = mmap(NULL, sizeof(*journal->memory), PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
+	if (journal->memory == MAP_FAILED) {
+		free(journal);
+		return NULL;
+	}
+	pthread_mutex_init(&journal->lock, NULL);
+	return journal;
 }
 
-struct journal *journal_new(void)
+struct journal *journal_new(bool memfd)
 {
-	struct journal *journal = mmap(NULL, sizeof(*journal), PROT_READ | PROT_WRITE,
-				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int fd = memfd ? memfd_create("mpu-journal", MFD_CLOEXEC) : -1;
+	struct journal *journal = NULL;
 
-	if (journal == MAP_FAILED)
+	if (memfd && fd < 0)
 		return NULL;
-	pthread_mutex_init(&journal->lock, NULL);
-	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++)
-		journal->free[i] = JOURNAL_SLOTS - 1 - i;
-	journal->free_count = JOURNAL_SLOTS;
+	if (!memfd || !ftruncate(fd, sizeof(struct journal_memory)))
+		journal = new_handle(fd);
+	if (!journal) {
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	memcpy(journal->memory->header.magic, magic, sizeof(magic));
+	journal->memory->header.format = JOURNAL_FORMAT;
+	journal->memory->header.size = sizeof(struct journal_memory);
+	roster_make(journal->memory->roster, ROSTER_ROOM);
+	return journal;
+}
+
+/* Of the bytes alone: the size comes first, as memory behind the end of a file kills who reads it. */
+static int check(int fd, struct mpu_error *error)
+{
+	struct journal_header header;
+
+	if (lseek(fd, 0, SEEK_END) < (off_t)sizeof(header) ||
+	    pread(fd, &header, sizeof(header), 0) != sizeof(header) ||
+	    memcmp(header.magic, magic, sizeof(magic)) != 0)
+		return mpu_fail(error, EINVAL, "the memory that came along is no journal of mpud");
+	if (header.format != JOURNAL_FORMAT || header.size != sizeof(struct journal_memory) ||
+	    lseek(fd, 0, SEEK_END) != (off_t)header.size)
+		return mpu_fail(error, EPROTO,
+				"the running mpud keeps a journal of format %u and %u bytes, this one "
+				"knows format %d of %zu bytes: its containers cannot be taken over "
+				"(end them first, or start the mpud that they began with)",
+				header.format, header.size, JOURNAL_FORMAT,
+				sizeof(struct journal_memory));
+	return 0;
+}
+
+struct journal *journal_attach(int fd, struct mpu_error *error)
+{
+	struct journal *journal = NULL;
+
+	if (check(fd, error))
+		return NULL;
+	journal = new_handle(fd);
+	if (!journal)
+		mpu_fail(error, errno, "cannot map the journal: %s", strerror(errno));
 	return journal;
 }
 
@@ -35,7 +113,74 @@ void journal_free(struct journal *journal)
 	if (!journal)
 		return;
 	pthread_mutex_destroy(&journal->lock);
-	munmap(journal, sizeof(*journal));
+	munmap(journal->memory, sizeof(*journal->memory));
+	if (journal->fd >= 0)
+		close(journal->fd);
+	free(journal);
+}
+
+int journal_fd(const struct journal *journal)
+{
+	return journal->fd;
+}
+
+struct journal_header *journal_header(struct journal *journal)
+{
+	return &journal->memory->header;
+}
+
+void *journal_counters(struct journal *journal)
+{
+	return journal->memory->counters;
+}
+
+struct roster *journal_roster(struct journal *journal)
+{
+	return (struct roster *)(void *)journal->memory->roster;
+}
+
+struct journal_slot *journal_slot(struct journal *journal, uint32_t index)
+{
+	return (struct journal_slot *)(void *)journal->memory->slot[index];
+}
+
+struct journal_listener *journal_listener(struct journal *journal, uint32_t index)
+{
+	return &journal->memory->listener[index];
+}
+
+/* Under the lock; so are the next two. */
+static void put_free(struct free_list *list, uint32_t number)
+{
+	list->number[list->count++] = number;
+}
+
+static bool take_free(struct free_list *list, uint32_t *number)
+{
+	if (!list->count)
+		return false;
+	*number = list->number[--list->count];
+	return true;
+}
+
+void journal_begin(struct journal *journal)
+{
+	bool desk_in_use[JOURNAL_DESKS] = {false};
+
+	pthread_mutex_lock(&journal->lock);
+	journal->slots.count = journal->desks.count = 0;
+	for (uint32_t i = JOURNAL_SLOTS; i-- > 0;) {
+		const struct journal_slot *slot = journal_slot(journal, i);
+
+		if (atomic_load(&slot->phase) == JOURNAL_FREE)
+			put_free(&journal->slots, i);
+		else if (slot->desk && slot->desk <= JOURNAL_DESKS)
+			desk_in_use[slot->desk - 1] = true;
+	}
+	for (uint32_t i = JOURNAL_DESKS; i-- > 0;)
+		if (!desk_in_use[i])
+			put_free(&journal->desks, i);
+	pthread_mutex_unlock(&journal->lock);
 }
 
 struct journal_slot *journal_take(struct journal *journal)
@@ -44,9 +189,8 @@ struct journal_slot *journal_take(struct journal *journal)
 	uint32_t index;
 
 	pthread_mutex_lock(&journal->lock);
-	if (journal->free_count) {
-		index = journal->free[--journal->free_count];
-		slot = slot_at(journal, index);
+	if (take_free(&journal->slots, &index)) {
+		slot = journal_slot(journal, index);
 		memset(slot, 0, sizeof(*slot));
 		slot->index = index;
 	}
@@ -54,10 +198,64 @@ struct journal_slot *journal_take(struct journal *journal)
 	return slot;
 }
 
+bool journal_is_scarce(struct journal *journal)
+{
+	return __atomic_load_n(&journal->slots.count, __ATOMIC_RELAXED) < JOURNAL_SLOTS / 4;
+}
+
+/* Answers are small but for those that a target wants large: that memory goes back at once. */
+static void clear_desk(struct journal *journal, const struct journal_slot *slot)
+{
+	struct journal_desk *desk = &journal->memory->desk[slot->desk - 1];
+
+	if (slot->answer.buffer_size > JOURNAL_DESK_PARAMS)
+		madvise(desk->buffer, sizeof(desk->buffer), MADV_REMOVE);
+}
+
 void journal_give(struct journal *journal, struct journal_slot *slot)
 {
+	uint32_t desk = slot->desk;
+
 	atomic_store(&slot->phase, JOURNAL_FREE);
+	if (desk)
+		clear_desk(journal, slot);
 	pthread_mutex_lock(&journal->lock);
-	journal->free[journal->free_count++] = slot->index;
+	slot->desk = 0;
+	if (desk)
+		put_free(&journal->desks, desk - 1);
+	put_free(&journal->slots, slot->index);
 	pthread_mutex_unlock(&journal->lock);
+}
+
+struct journal_desk *journal_desk(struct journal *journal, struct journal_slot *slot)
+{
+	uint32_t number;
+
+	pthread_mutex_lock(&journal->lock);
+	if (!slot->desk && take_free(&journal->desks, &number))
+		slot->desk = number + 1;
+	pthread_mutex_unlock(&journal->lock);
+	return slot->desk ? &journal->memory->desk[slot->desk - 1] : NULL;
+}
+
+struct journal_listener *journal_take_listener(struct journal *journal, uint32_t *index)
+{
+	struct journal_listener *taken = NULL;
+
+	pthread_mutex_lock(&journal->lock);
+	for (uint32_t i = 0; i < JOURNAL_LISTENERS && !taken; i++) {
+		struct journal_listener *one = journal_listener(journal, i);
+
+		if (atomic_load(&one->state) == JOURNAL_LISTENER_FREE) {
+			uint32_t generation = one->generation + 1;
+
+			memset(one, 0, sizeof(*one));
+			one->generation = generation;
+			atomic_store(&one->state, JOURNAL_LISTENER_PENDING);
+			*index = i;
+			taken = one;
+		}
+	}
+	pthread_mutex_unlock(&journal->lock);
+	return taken;
 }

@@ -1,66 +1,101 @@
 /* The threads that run handled calls, and who goes first: containers take turns, and none has more
- * than half of the threads. */
+ * than half of the threads. A thread that is stuck, in the driver or in a target's memory, is made
+ * up for by another. */
 #include "supervisor/engine-private.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+
+/* Each call in flight has a desk in the journal. */
+enum { THREADS_MAX = JOURNAL_DESKS / 2 };
 
 static unsigned int share_of(const struct pool *pool)
 {
 	return pool->size > 1 ? pool->size / 2 : 1;
 }
 
-static void enqueue(struct pool *pool, struct listener *listener)
+static void enqueue(struct pool *pool, struct container *container)
 {
-	listener->queued = true;
-	listener->next_queued = NULL;
-	*pool->queue_end = listener;
-	pool->queue_end = &listener->next_queued;
+	container->queued = true;
+	container->next_queued = NULL;
+	*pool->queue_end = container;
+	pool->queue_end = &container->next_queued;
 }
 
-static struct listener *dequeue(struct pool *pool)
+static struct container *dequeue(struct pool *pool)
 {
-	struct listener *listener = pool->queue;
+	struct container *container = pool->queue;
 
-	pool->queue = listener->next_queued;
+	pool->queue = container->next_queued;
 	if (!pool->queue)
 		pool->queue_end = &pool->queue;
-	listener->queued = false;
-	return listener;
+	container->queued = false;
+	return container;
 }
 
-static void append(struct listener *listener, struct journal_slot *slot)
+static void append(struct container *container, struct journal_slot *slot)
 {
-	if (!listener->waiting)
-		listener->waiting_end = &listener->waiting;
+	if (!container->waiting)
+		container->waiting_end = &container->waiting;
 	slot->next = NULL;
-	*listener->waiting_end = slot;
-	listener->waiting_end = &slot->next;
+	*container->waiting_end = slot;
+	container->waiting_end = &slot->next;
 }
 
-static struct journal_slot *next_slot(struct listener *listener)
+static struct journal_slot *next_slot(struct container *container)
 {
-	struct journal_slot *slot = listener->waiting;
+	struct journal_slot *slot = container->waiting;
 
-	listener->waiting = slot->next;
+	container->waiting = slot->next;
 	return slot;
 }
 
 /* Under the lock. */
-static bool is_due(const struct pool *pool, const struct listener *listener)
+static void enqueue_if_due(struct pool *pool, struct container *container)
 {
-	return listener->waiting && !listener->queued && listener->running < share_of(pool);
+	if (!container->waiting || container->queued || container->running >= share_of(pool))
+		return;
+	enqueue(pool, container);
+	pthread_cond_signal(&pool->work);
+}
+
+static void wake_starving(struct engine *engine)
+{
+	for (unsigned int i = 0; i < engine->rings; i++) {
+		struct ring *ring = atomic_load(&engine->ring[i]);
+
+		if (atomic_load(&ring->starving) && atomic_exchange(&ring->starving, false))
+			ring_wake(ring);
+	}
 }
 
 static void finish(struct engine *engine, struct listener *listener, struct journal_slot *slot)
 {
 	journal_give(engine->journal, slot);
+	wake_starving(engine);
 	atomic_fetch_sub(&listener->in_flight, 1);
 	if (atomic_load(&listener->paused))
-		ring_wake(listener->ring);
+		ring_wake(atomic_load(&listener->ring));
 	listener_release(listener);
+}
+
+static void handle(struct engine *engine, struct journal_slot *slot)
+{
+	struct listener *listener = slot->of;
+
+	slot->owner_process = engine->process;
+	atomic_store(&slot->owner, gettid());
+	watch_active(&engine->watch);
+	call_handle(listener, slot);
+}
+
+/* Under the lock. */
+static bool is_wanted(const struct pool *pool)
+{
+	return pool->queue || (!pool->stopping && pool->started <= pool->size);
 }
 
 static void *worker_thread(void *argument)
@@ -70,8 +105,8 @@ static void *worker_thread(void *argument)
 
 	prctl(PR_SET_NAME, "mpu-worker");
 	pthread_mutex_lock(&pool->lock);
-	while (!pool->stopping || pool->queue) {
-		struct listener *listener;
+	while (is_wanted(pool)) {
+		struct container *container;
 		struct journal_slot *slot;
 
 		if (!pool->queue) {
@@ -80,25 +115,26 @@ static void *worker_thread(void *argument)
 			pool->idle--;
 			continue;
 		}
-		listener = dequeue(pool);
-		slot = next_slot(listener);
-		listener->running++;
-		if (is_due(pool, listener))
-			enqueue(pool, listener);
+		container = dequeue(pool);
+		slot = next_slot(container);
+		container->running++;
+		enqueue_if_due(pool, container);
 		pthread_mutex_unlock(&pool->lock);
 
-		call_handle(listener, slot);
+		handle(engine, slot);
 
 		pthread_mutex_lock(&pool->lock);
-		listener->running--;
-		if (is_due(pool, listener)) {
-			enqueue(pool, listener);
-			pthread_cond_signal(&pool->work);
-		}
+		pool->done++;
+		container->running--;
+		enqueue_if_due(pool, container);
 		pthread_mutex_unlock(&pool->lock);
-		finish(engine, listener, slot);
+		finish(engine, slot->of, slot);
 		pthread_mutex_lock(&pool->lock);
 	}
+	pool->started--;
+	if (pool->extra)
+		pool->extra--;
+	pthread_cond_broadcast(&pool->ended);
 	pthread_mutex_unlock(&pool->lock);
 	return NULL;
 }
@@ -108,33 +144,59 @@ int pool_start(struct pool *pool, unsigned int size)
 	memset(pool, 0, sizeof(*pool));
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_cond_init(&pool->work, NULL);
+	pthread_cond_init(&pool->ended, NULL);
 	pool->queue_end = &pool->queue;
 	pool->size = size;
-	pool->thread = calloc(size, sizeof(*pool->thread));
-	return pool->thread ? 0 : -ENOMEM;
+	return 0;
 }
 
-static void start_thread(struct pool *pool, struct engine *engine)
+/* Under the lock. Signals are not the business of these threads. */
+static bool start_thread(struct pool *pool, struct engine *engine)
 {
-	if (!pthread_create(&pool->thread[pool->started], NULL, worker_thread, engine))
-		pool->started++;
+	sigset_t all, before;
+	pthread_t thread;
+	int result;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	result = pthread_create(&thread, NULL, worker_thread, engine);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (result)
+		return false;
+	pthread_detach(thread);
+	pool->started++;
+	return true;
 }
 
 void pool_submit(struct pool *pool, struct listener *listener, struct journal_slot *slot)
 {
 	struct engine *engine = listener->engine;
 
-	listener_reference(listener);
+	slot->of = listener_reference(listener);
+	atomic_store(&slot->owner, 0);
 	atomic_fetch_add(&listener->in_flight, 1);
+	watch_active(&engine->watch);
 	pthread_mutex_lock(&pool->lock);
-	append(listener, slot);
-	if (is_due(pool, listener))
-		enqueue(pool, listener);
-	if (pool->idle)
-		pthread_cond_signal(&pool->work);
-	else if (pool->started < pool->size && !pool->stopping)
+	append(listener->container, slot);
+	enqueue_if_due(pool, listener->container);
+	if (!pool->idle && pool->started < pool->size + pool->extra && !pool->stopping)
 		start_thread(pool, engine);
 	pthread_mutex_unlock(&pool->lock);
+}
+
+bool pool_help(struct pool *pool, struct engine *engine, uint64_t *done)
+{
+	bool active, stuck;
+
+	pthread_mutex_lock(&pool->lock);
+	active = pool->queue || pool->started > pool->idle;
+	stuck = pool->queue && !pool->idle && pool->done == *done;
+	*done = pool->done;
+	if (stuck && !pool->stopping && pool->started < THREADS_MAX && start_thread(pool, engine) &&
+	    pool->started > pool->size)
+		pool->extra++;
+	pthread_mutex_unlock(&pool->lock);
+	return active;
 }
 
 void pool_stop(struct pool *pool)
@@ -142,10 +204,10 @@ void pool_stop(struct pool *pool)
 	pthread_mutex_lock(&pool->lock);
 	pool->stopping = true;
 	pthread_cond_broadcast(&pool->work);
+	while (pool->started)
+		pthread_cond_wait(&pool->ended, &pool->lock);
 	pthread_mutex_unlock(&pool->lock);
-	for (unsigned int i = 0; i < pool->started; i++)
-		pthread_join(pool->thread[i], NULL);
-	free(pool->thread);
+	pthread_cond_destroy(&pool->ended);
 	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);
 }

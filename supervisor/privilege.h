@@ -2,11 +2,14 @@
 #ifndef SUPERVISOR_PRIVILEGE_H
 #define SUPERVISOR_PRIVILEGE_H
 
-#include <stdbool.h>
+enum privilege_role {
+	PRIVILEGE_KEEPER, /* passes on to its workers what these need, and uses none of it */
+	PRIVILEGE_WORKER,
+	PRIVILEGE_RUN, /* mpu-run's: a worker that ends its command's processes too */
+};
 
-/* Gives up every capability of this process but those that supervision takes, and the gain of new
- * ones by execve(2). KILLS: keep CAP_KILL too, for a supervisor that ends its target's processes.
- * To be called before threads are started. */
-void privilege_drop(bool kills);
+/* Gives up every capability of this process but those that ROLE takes, and the gain of new ones by
+ * execve(2). To be called before threads are started. */
+void privilege_drop(enum privilege_role role);
 
 #endif

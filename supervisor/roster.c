@@ -35,13 +35,12 @@ struct roster {
 	struct known_thread thread[THREADS];
 };
 
-struct roster *roster_new(void)
+struct roster *roster_make(void *memory, size_t size)
 {
-	struct roster *roster =
-	    mmap(NULL, sizeof(*roster), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct roster *roster = memory;
 	pthread_mutexattr_t attributes;
 
-	if (roster == MAP_FAILED)
+	if (size < sizeof(*roster))
 		return NULL;
 	pthread_mutexattr_init(&attributes);
 	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -51,12 +50,18 @@ struct roster *roster_new(void)
 	return roster;
 }
 
+struct roster *roster_new(void)
+{
+	void *memory = mmap(NULL, sizeof(struct roster), PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : roster_make(memory, sizeof(struct roster));
+}
+
 void roster_free(struct roster *roster)
 {
-	if (!roster)
-		return;
-	pthread_mutex_destroy(&roster->lock);
-	munmap(roster, sizeof(*roster));
+	if (roster)
+		munmap(roster, sizeof(*roster));
 }
 
 static void unlock(struct roster **roster)

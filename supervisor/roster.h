@@ -14,7 +14,12 @@
 
 struct roster;
 
-/* Makes an empty roster in shared anonymous memory. Returns it, or NULL with errno. */
+/* Makes an empty roster in MEMORY, which is zero, aligned to a page and of SIZE bytes. It is the
+ * same roster in every process that shares the memory, at whatever address, and ends with it.
+ * Returns it, or NULL when SIZE is too small. */
+struct roster *roster_make(void *memory, size_t size);
+
+/* Makes an empty roster in memory of its own. Returns it, or NULL with errno. */
 struct roster *roster_new(void);
 void roster_free(struct roster *roster);
 

@@ -94,6 +94,18 @@ uint64_t task_start_ticks(pid_t tgid)
 	return start;
 }
 
+bool task_is_alive(pid_t tgid, pid_t tid)
+{
+	char name[32], text[1024];
+	const char *at;
+
+	snprintf(name, sizeof(name), "task/%d/stat", tid);
+	if (read_proc(tgid, name, text, sizeof(text)) < 0)
+		return false;
+	at = strrchr(text, ')');
+	return at && at[1] == ' ' && !strchr("ZXx", at[2]);
+}
+
 static uint64_t clock_us(clockid_t clock)
 {
 	struct timespec now;

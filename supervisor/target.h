@@ -22,6 +22,9 @@ struct task_status {
 /* Reads the status of thread TID. Returns 0, -ESRCH when it is gone, or -errno. */
 int task_status_read(pid_t tid, struct task_status *status);
 
+/* Whether thread TID of process TGID is there and neither a zombie nor dead. */
+bool task_is_alive(pid_t tgid, pid_t tid);
+
 /* The start of process TGID in clock ticks since boot, which tells it from a later one of the same
  * number; 0 when it is gone. */
 uint64_t task_start_ticks(pid_t tgid);

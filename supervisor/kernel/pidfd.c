@@ -36,6 +36,13 @@ int pidfd_of_process(pid_t tgid)
 	return sys_pidfd_open(tgid, 0);
 }
 
+int pidfd_of_thread(pid_t tid)
+{
+	int fd = sys_pidfd_open(tid, PIDFD_THREAD);
+
+	return fd < 0 ? sys_pidfd_open(tid, 0) : fd;
+}
+
 static bool same_file(pid_t tid, pid_t tgid, int fd)
 {
 	if (tid == tgid || syscall(SYS_kcmp, tid, tgid, KCMP_FILES, 0, 0) == 0)

@@ -8,6 +8,10 @@
 /* Whether pidfd_open() takes a thread id (PIDFD_THREAD, 6.9). Probed once. */
 bool pidfd_has_thread(void);
 
+/* A pidfd of thread TID, readable at its end, or, before Linux 6.9, of its process. Returns it, owned by
+ * the caller, or -errno. */
+int pidfd_of_thread(pid_t tid);
+
 /* A pidfd of the process TGID. Returns it, owned by the caller, or -errno. */
 int pidfd_of_process(pid_t tgid);
 

@@ -4,35 +4,27 @@
 #include "base/log.h"
 #include "supervisor/kernel/notify.h"
 #include "supervisor/kernel/nsfs.h"
+#include "supervisor/mpud/lxc-message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
 enum {
 	MAX_CONNECTIONS = 1024,
-	MAX_MESSAGE = 4096,
 	EVENTS_AT_ONCE = 256,
 	PAUSE_MS = 100,	     /* without descriptors */
 	RELEASE_MS = 500,    /* as long as a monitor is kept from its other work */
 	GIVEN_UP_MS = 25000, /* LXC waits for 30 s */
 };
-
-/* What a message begins with (struct seccomp_notify_proxy_msg of LXC 4.0 and later); behind it come
- * a seccomp_notif, a seccomp_notif_resp and the cookie, in the sizes that it tells. */
-struct head {
-	uint64_t reserved;
-	pid_t monitor, init;
-	uint16_t notification_size, response_size, data_size;
-	uint64_t cookie_length;
-};
-
-/* The descriptors beside a message. */
-enum { FD_PROCESS, FD_MEMORY, FD_LISTENER, FD_COUNT, FD_ROOM = 16 };
 
 /* A monitor. Referenced by the proxy while it is connected, and by each of its calls. */
 struct connection {
@@ -60,7 +52,8 @@ struct lxc_call {
 };
 
 struct lxc_proxy {
-	int epoll, socket;
+	int epoll, socket, stop;
+	pthread_t thread;
 	const struct lxc_sink *sink;
 	void *context;
 	struct connection *connections;
@@ -69,17 +62,12 @@ struct lxc_proxy {
 	int64_t accept_again, release_at; /* as above; 0: nothing is due */
 };
 
-static int64_t milliseconds(struct timespec time)
-{
-	return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
 static int64_t now_ms(clockid_t clock)
 {
 	struct timespec now;
 
 	clock_gettime(clock, &now);
-	return milliseconds(now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Unlocks CONNECTION, and gives a reference back. */
@@ -176,104 +164,6 @@ static void refuse(struct lxc_proxy *proxy, struct connection *connection, const
 	drop(proxy, connection);
 }
 
-/* A message as it came. */
-struct message {
-	char bytes[MAX_MESSAGE];
-	size_t length;
-	int fd[FD_ROOM];
-	size_t fd_count;
-	int64_t sent_at; /* CLOCK_REALTIME, milliseconds */
-};
-
-static void keep_fds(struct message *message, const struct cmsghdr *part)
-{
-	message->fd_count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(message->fd, CMSG_DATA(part), message->fd_count * sizeof(int));
-}
-
-static void keep_time(struct message *message, const struct cmsghdr *part)
-{
-	struct timespec sent;
-
-	memcpy(&sent, CMSG_DATA(part), sizeof(sent));
-	message->sent_at = milliseconds(sent);
-}
-
-static void keep_control(struct message *message, struct msghdr *header)
-{
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
-		if (part->cmsg_level != SOL_SOCKET)
-			continue;
-		if (part->cmsg_type == SCM_RIGHTS)
-			keep_fds(message, part);
-		else if (part->cmsg_type == SCM_TIMESTAMPNS)
-			keep_time(message, part);
-	}
-}
-
-/* Returns 1 with a whole message, 0 when there is none yet, -1 when the connection has ended. */
-static int receive(const struct connection *connection, struct message *message)
-{
-	union {
-		char room[CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(FD_COUNT * sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	_Static_assert(sizeof(control.room) <= FD_ROOM * sizeof(int) + CMSG_LEN(0),
-		       "no more descriptors come than message->fd holds");
-	struct iovec data = {.iov_base = message->bytes, .iov_len = sizeof(message->bytes)};
-	struct msghdr header = {.msg_iov = &data,
-				.msg_iovlen = 1,
-				.msg_control = control.room,
-				.msg_controllen = sizeof(control.room)};
-	ssize_t got = recvmsg(connection->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	keep_control(message, &header);
-	message->length = header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? 0 : (size_t)got;
-	return got > 0 ? 1 : -1;
-}
-
-static void close_fds(const struct message *message)
-{
-	for (size_t i = 0; i < message->fd_count; i++)
-		if (message->fd[i] >= 0)
-			close(message->fd[i]);
-}
-#define cleanup_message __attribute__((cleanup(close_fds)))
-
-/* What a message says. */
-struct content {
-	struct head head;
-	struct seccomp_notif notification;
-	size_t response_at, length; /* of all but the cookie */
-};
-
-/* Returns NULL, or why MESSAGE is none of the protocol. */
-static const char *read_message(const struct message *message, struct content *content)
-{
-	struct head *head = &content->head;
-
-	if (message->length < sizeof(*head))
-		return "a message that is too short or too long";
-	memcpy(head, message->bytes, sizeof(*head));
-	if (head->notification_size < sizeof(struct seccomp_notif) ||
-	    head->response_size < sizeof(struct seccomp_notif_resp))
-		return "structures smaller than any kernel's";
-	content->response_at = sizeof(*head) + head->notification_size;
-	content->length = content->response_at + head->response_size;
-	if (message->length < content->length ||
-	    message->length - content->length != head->cookie_length)
-		return "a message of another length than it tells";
-	if (message->fd_count != FD_COUNT)
-		return "a message without its three descriptors";
-	if (!notify_is_listener(message->fd[FD_LISTENER]))
-		return "the third descriptor is no seccomp listener";
-	memcpy(&content->notification, message->bytes + sizeof(*head),
-	       sizeof(content->notification));
-	return content->notification.pid ? NULL : "a process that the monitor cannot see";
-}
-
 /* A monitor's title is "[lxc monitor] PATH NAME". One in the foreground has none. */
 static void find_name(struct lxc_container *container)
 {
@@ -294,35 +184,34 @@ static void find_name(struct lxc_container *container)
 
 /* What stays the same for all of a monitor's messages. */
 static void introduce(struct lxc_proxy *proxy, struct connection *connection,
-		      const struct message *message, const struct content *content)
+		      const struct lxc_message *message)
 {
 	struct lxc_container container = {.monitor = connection->monitor,
-					  .init = content->head.init};
-	size_t length = message->length - content->length;
+					  .init = message->head.init};
+	size_t length = message->size - message->length;
 
 	if (length >= sizeof(container.cookie))
 		length = sizeof(container.cookie) - 1;
-	memcpy(container.cookie, message->bytes + content->length, length);
+	memcpy(container.cookie, message->bytes + message->length, length);
 	find_name(&container);
 	connection->client = proxy->sink->open(proxy->context, &container);
 }
 
-static struct lxc_call *new_call(struct connection *connection, struct message *message,
-				 const struct content *content)
+static struct lxc_call *new_call(struct connection *connection, struct lxc_message *message)
 {
-	struct lxc_call *call = malloc(sizeof(*call) + content->length);
+	struct lxc_call *call = malloc(sizeof(*call) + message->length);
 
 	if (!call)
 		return NULL;
 	call->connection = connection;
-	call->listener = steal_fd(&message->fd[FD_LISTENER]);
-	call->id = content->notification.id;
+	call->listener = steal_fd(&message->fd[LXC_FD_LISTENER]);
+	call->id = message->notification.id;
 	call->sent_at = message->sent_at;
 	call->first = connection->fresh;
+	call->length = message->length;
+	call->response_at = message->response_at;
+	memcpy(call->message, message->bytes, message->length);
 	connection->fresh = false;
-	call->length = content->length;
-	call->response_at = content->response_at;
-	memcpy(call->message, message->bytes, content->length);
 	pthread_mutex_lock(&connection->lock);
 	connection->references++;
 	connection->pending = call;
@@ -343,28 +232,27 @@ static bool waits(struct connection *connection)
 
 static void read_connection(struct lxc_proxy *proxy, struct connection *connection)
 {
-	cleanup_message struct message message = {0};
-	struct content content;
+	cleanup_lxc_message struct lxc_message message = {0};
 	struct lxc_call *call;
 	const char *wrong;
-	int result = receive(connection, &message);
+	int result = lxc_message_receive(connection->fd, &message);
 
 	if (result < 0)
 		drop(proxy, connection);
 	if (result <= 0)
 		return;
 	wrong = waits(connection) ? "a call before the last one was answered"
-				  : read_message(&message, &content);
+				  : lxc_message_read(&message);
 	if (!wrong && !connection->client)
-		introduce(proxy, connection, &message, &content);
-	call = !wrong && connection->client ? new_call(connection, &message, &content) : NULL;
+		introduce(proxy, connection, &message);
+	call = !wrong && connection->client ? new_call(connection, &message) : NULL;
 	if (!call) {
 		refuse(proxy, connection, wrong ? wrong : "out of memory");
 		return;
 	}
 	if (!proxy->release_at)
 		proxy->release_at = connection->release_at;
-	proxy->sink->call(connection->client, call->listener, &content.notification, call);
+	proxy->sink->call(connection->client, call->listener, &message.notification, call);
 }
 
 /* A monitor tells of other processes by number, and we read and write their memory by it. So it
@@ -393,7 +281,6 @@ static void accept_connection(struct lxc_proxy *proxy)
 	struct connection *connection;
 	const char *wrong;
 	pid_t monitor = 0;
-	int on = 1;
 
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
@@ -410,7 +297,7 @@ static void accept_connection(struct lxc_proxy *proxy)
 	}
 	connection = calloc(1, sizeof(*connection));
 	event.data.ptr = connection;
-	if (!connection || setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) ||
+	if (!connection || lxc_message_prepare(fd) ||
 	    epoll_ctl(proxy->epoll, EPOLL_CTL_ADD, fd, &event)) {
 		free(connection);
 		return;
@@ -455,41 +342,9 @@ static int expire(struct lxc_proxy *proxy)
 	return next ? (int)(next - now) + 1 : -1;
 }
 
-int lxc_open(struct lxc_proxy **out, int socket, const struct lxc_sink *sink, void *context)
-{
-	struct lxc_proxy *proxy = calloc(1, sizeof(*proxy));
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-
-	if (!proxy)
-		return -ENOMEM;
-	*proxy = (struct lxc_proxy){
-	    .socket = socket, .sink = sink, .context = context, .accepting = true};
-	proxy->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (proxy->epoll < 0 || epoll_ctl(proxy->epoll, EPOLL_CTL_ADD, socket, &event)) {
-		int code = errno;
-
-		cleanup_close_fd(&proxy->epoll);
-		free(proxy);
-		return -code;
-	}
-	*out = proxy;
-	return 0;
-}
-
-void lxc_close(struct lxc_proxy *proxy)
-{
-	while (proxy->connections)
-		drop(proxy, proxy->connections);
-	close(proxy->epoll);
-	free(proxy);
-}
-
-int lxc_fd(const struct lxc_proxy *proxy)
-{
-	return proxy->epoll;
-}
-
-int lxc_work(struct lxc_proxy *proxy)
+/* Accepts, reads, hands on, releases monitors. Returns the milliseconds after which to come again
+ * without an event, or -1. */
+static int work(struct lxc_proxy *proxy)
 {
 	struct epoll_event event;
 
@@ -501,4 +356,75 @@ int lxc_work(struct lxc_proxy *proxy)
 			accept_connection(proxy);
 	}
 	return expire(proxy);
+}
+
+static void *serve(void *argument)
+{
+	struct lxc_proxy *proxy = argument;
+	struct pollfd ready[] = {{.fd = proxy->stop, .events = POLLIN},
+				 {.fd = proxy->epoll, .events = POLLIN}};
+	int wait_ms = -1;
+
+	prctl(PR_SET_NAME, "mpu-lxc");
+	for (;;) {
+		if (poll(ready, 2, wait_ms) > 0 && ready[0].revents)
+			return NULL;
+		wait_ms = work(proxy);
+	}
+}
+
+/* Signals are the business of the program around us. */
+static int start_thread(struct lxc_proxy *proxy)
+{
+	sigset_t all, before;
+	int result;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	result = pthread_create(&proxy->thread, NULL, serve, proxy);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -result;
+}
+
+static void free_proxy(struct lxc_proxy *proxy)
+{
+	cleanup_close_fd(&proxy->epoll);
+	cleanup_close_fd(&proxy->stop);
+	free(proxy);
+}
+
+int lxc_open(struct lxc_proxy **out, int socket, const struct lxc_sink *sink, void *context)
+{
+	struct lxc_proxy *proxy = calloc(1, sizeof(*proxy));
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+	int result;
+
+	if (!proxy)
+		return -ENOMEM;
+	*proxy = (struct lxc_proxy){.epoll = epoll_create1(EPOLL_CLOEXEC),
+				    .stop = eventfd(0, EFD_CLOEXEC),
+				    .socket = socket,
+				    .sink = sink,
+				    .context = context,
+				    .accepting = true};
+	if (proxy->epoll < 0 || proxy->stop < 0 ||
+	    epoll_ctl(proxy->epoll, EPOLL_CTL_ADD, socket, &event))
+		result = -errno;
+	else
+		result = start_thread(proxy);
+	if (result) {
+		free_proxy(proxy);
+		return result;
+	}
+	*out = proxy;
+	return 0;
+}
+
+void lxc_close(struct lxc_proxy *proxy)
+{
+	eventfd_write(proxy->stop, 1);
+	pthread_join(proxy->thread, NULL);
+	while (proxy->connections)
+		drop(proxy, proxy->connections);
+	free_proxy(proxy);
 }

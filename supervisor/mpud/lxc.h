@@ -37,18 +37,12 @@ struct lxc_sink {
 /* Answers CALL with RESPONSE, whose id is filled in here, and frees it. */
 void lxc_answer(struct lxc_call *call, struct seccomp_notif_resp response);
 
-/* SOCKET, a listening one of type SOCK_SEQPACKET, and SINK are borrowed. Returns 0 with PROXY owned
- * by the caller, or -errno. */
+/* Starts a thread that serves monitors. SOCKET, a listening one of type SOCK_SEQPACKET, and SINK
+ * are borrowed; SINK is called on that thread, and what blocks there keeps all monitors waiting.
+ * Returns 0 with PROXY owned by the caller, or -errno. */
 int lxc_open(struct lxc_proxy **proxy, int socket, const struct lxc_sink *sink, void *context);
 
-/* Ends the connections. Calls without an answer live on until they get one. */
+/* Ends the connections and the thread. Calls without an answer live on until they get one. */
 void lxc_close(struct lxc_proxy *proxy);
-
-/* A descriptor that is readable when lxc_work() has something to do. */
-int lxc_fd(const struct lxc_proxy *proxy);
-
-/* Accepts, reads, hands on, releases monitors. Returns the milliseconds after which to call again
- * without an event, or -1. Blocks only where the sink does. */
-int lxc_work(struct lxc_proxy *proxy);
 
 #endif

@@ -25,6 +25,10 @@ static const char usage[] =
     "  --driver-version=V      take this version, do not ask the driver\n"
     "  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
     "  --rings=N               threads that receive calls (1)\n"
+    "  --watchdog=SECONDS      replace a worker that gives no sign of life for so long\n"
+    "                          (5)\n"
+    "  --replace               take all over from the mpud that runs, without a lost\n"
+    "                          call; start as usual where none runs\n"
     "  --log=error|warning|info|debug\n"
     "                          the least that is worth a line (info)\n"
     "  --help, --version\n";
@@ -38,6 +42,8 @@ enum option_id {
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
 	OPTION_RINGS,
+	OPTION_WATCHDOG,
+	OPTION_REPLACE,
 	OPTION_LOG,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -52,19 +58,21 @@ static const struct option long_options[] = {
     {"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
     {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
     {"rings", required_argument, NULL, OPTION_RINGS},
+    {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
+    {"replace", no_argument, NULL, OPTION_REPLACE},
     {"log", required_argument, NULL, OPTION_LOG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
     {0},
 };
 
-static bool parse_rings(const char *word, unsigned int *rings)
+static bool parse_count(const char *word, unsigned int most, unsigned int *count)
 {
 	char *end;
 	unsigned long value = strtoul(word, &end, 10);
 
-	*rings = (unsigned int)value;
-	return word[0] >= '1' && word[0] <= '9' && !*end && value <= 64;
+	*count = (unsigned int)value;
+	return word[0] >= '1' && word[0] <= '9' && !*end && value <= most;
 }
 
 static bool parse_level(const char *word)
@@ -101,7 +109,12 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 		options->dev_root = value;
 		return value[0];
 	case OPTION_RINGS:
-		return parse_rings(value, &options->rings);
+		return parse_count(value, 64, &options->rings);
+	case OPTION_WATCHDOG:
+		return parse_count(value, 3600, &options->watchdog);
+	case OPTION_REPLACE:
+		options->replace = true;
+		return true;
 	case OPTION_LOG:
 		return parse_level(value);
 	}
@@ -112,7 +125,7 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 {
 	int id, index;
 
-	*options = (struct mpud_options){.rings = 1};
+	*options = (struct mpud_options){.rings = 1, .watchdog = 5};
 	log_set_level(LOG_LEVEL_INFO);
 	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (id == OPTION_HELP)

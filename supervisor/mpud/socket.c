@@ -1,4 +1,4 @@
-#include "supervisor/mpud/mpud.h"
+#include "supervisor/mpud/socket.h"
 
 #include "base/cleanup.h"
 #include "supervisor/mpud-protocol.h"
@@ -7,34 +7,30 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { FIRST_INHERITED_FD = 3, BACKLOG = 256 };
+enum { BACKLOG = 256 };
 
-/* Whether systemd has opened the socket for this process (sd_listen_fds(3)). */
-static bool is_activated(void)
+int mpud_socket_take(struct mpud_socket *own, int fd, bool inherited, struct mpu_error *error)
 {
-	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-
-	return pid && count && atoi(pid) == getpid() && atoi(count) >= 1;
-}
-
-static int take_inherited(struct mpud_socket *own, struct mpu_error *error)
-{
+	struct sockaddr_un address;
 	int listens = 0;
-	socklen_t size = sizeof(listens);
+	socklen_t size = sizeof(listens), length = sizeof(address);
 
-	own->fd = FIRST_INHERITED_FD;
-	own->inherited = true;
-	if (getsockopt(own->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
-		return mpu_fail(error, EINVAL,
-				"descriptor %d, which LISTEN_FDS tells of, is no "
-				"listening socket",
-				own->fd);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
+		return mpu_fail(error, EINVAL, "descriptor %d, which came with the start, is no "
+				"listening socket", fd);
+	if (!getsockname(fd, (struct sockaddr *)&address, &length) &&
+	    address.sun_family == AF_UNIX && length > offsetof(struct sockaddr_un, sun_path))
+		snprintf(own->path, sizeof(own->path), "%.*s", (int)sizeof(address.sun_path) - 1,
+			 address.sun_path);
+	own->fd = fd;
+	own->inherited = inherited;
 	fcntl(own->fd, F_SETFD, FD_CLOEXEC);
 	fcntl(own->fd, F_SETFL, O_NONBLOCK);
 	return 0;
@@ -115,29 +111,31 @@ static int bind_socket(struct mpud_socket *own, struct mpu_error *error)
 	return 0;
 }
 
-int mpud_socket_open(const struct mpud_options *options, struct mpud_socket *own,
-		     struct mpu_error *error)
+int mpud_socket_prepare(struct mpud_socket *own, const char *path, const char *group,
+			struct mpu_error *error)
 {
 	int result = 0;
 
-	*own = (struct mpud_socket){.fd = -1, .has_group = options->socket_group != NULL};
-	if (options->socket_group)
-		result = find_group(options->socket_group, &own->group, error);
+	*own = (struct mpud_socket){.fd = -1, .has_group = group != NULL};
+	if (group)
+		result = find_group(group, &own->group, error);
 	if (result)
 		return result;
-	if (is_activated())
-		return take_inherited(own, error);
-	if (options->socket && strlen(options->socket) >= sizeof(own->path))
+	if (!path)
+		return mpud_default_socket(own->path, sizeof(own->path), error);
+	if (strlen(path) >= sizeof(own->path))
 		return mpu_fail(error, ENAMETOOLONG,
 				"the socket path %s is too long: a UNIX socket's path has at most "
 				"%zu bytes",
-				options->socket, sizeof(own->path) - 1);
-	if (options->socket)
-		strcpy(own->path, options->socket);
-	else
-		result = mpud_default_socket(own->path, sizeof(own->path), error);
-	if (!result)
-		result = make_folder(own->path, error);
+				path, sizeof(own->path) - 1);
+	strcpy(own->path, path);
+	return 0;
+}
+
+int mpud_socket_open(struct mpud_socket *own, struct mpu_error *error)
+{
+	int result = make_folder(own->path, error);
+
 	if (!result)
 		result = clear_path(own->path, error);
 	return result ? result : bind_socket(own, error);
@@ -177,4 +175,17 @@ int mpud_socket_check_peer(const struct mpud_socket *own, int connection, struct
 	if (own->has_group && (peer.gid == own->group || is_member(connection, own->group)))
 		return 0;
 	return mpu_fail(error, EPERM, "user %u may not hand listeners over", peer.uid);
+}
+
+void mpud_socket_answer(int connection, const char *why)
+{
+	char line[sizeof(((struct mpu_error *)NULL)->text) + 16], rest[4096];
+	int length = why ? snprintf(line, sizeof(line), "error %s\n", why)
+			 : snprintf(line, sizeof(line), "ok\n");
+
+	(void)!send(connection, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* Closing a socket with unread data would take the answer away from the peer again. */
+	shutdown(connection, SHUT_RD);
+	while (recv(connection, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+		;
 }

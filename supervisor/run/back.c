@@ -29,6 +29,7 @@ struct back {
 	int socket;   /* to the child */
 	int listener; /* a copy, for a successor of the engine */
 	struct trace *trace;
+	struct journal *journal;
 	struct engine *engine;
 };
 
@@ -80,24 +81,49 @@ static int receive_listener(struct back *back, struct mpu_error *error)
 	return -error->code;
 }
 
+/* What the command asked for, where the engine looks for it. */
+static int describe_listener(struct back *back, uint32_t *index)
+{
+	struct journal_listener *entry;
+
+	if (!back->journal)
+		back->journal = journal_new(false);
+	if (!back->journal)
+		return -errno;
+	journal_begin(back->journal);
+	entry = journal_take_listener(back->journal, index);
+	if (!entry)
+		return -ENOSPC;
+	entry->settings = back->plan->options.settings;
+	entry->pid = back->child;
+	strcpy(entry->label, "mpu-run");
+	atomic_store(&entry->state, JOURNAL_LISTENER_HELD);
+	return 0;
+}
+
 static int start_engine(struct back *back, struct mpu_error *error)
 {
 	const struct run_options *options = &back->plan->options;
+	uint32_t index;
+	int result = describe_listener(back, &index);
 	struct engine_options engine = {.driver = back->plan->driver,
 					.pids = back->plan->pids,
 					.pid_lookup = options->pid_lookup,
 					.with_uring = options->with_uring,
 					.use_pidfd_thread = options->use_pidfd_thread,
+					.journal = back->journal,
 					.trace = back->trace};
-	int result = engine_start(&back->engine, &engine, error);
 	int listener;
 
+	if (result)
+		return mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result));
+	result = engine_start(&back->engine, &engine, error);
 	if (result)
 		return result;
 	listener = fcntl(back->listener, F_DUPFD_CLOEXEC, 3);
 	if (listener < 0)
 		return mpu_fail(error, errno, "cannot keep the listener: %s", strerror(errno));
-	result = engine_add_listener(back->engine, listener, &options->settings, "mpu-run", 0);
+	result = engine_add_listener(back->engine, listener, index);
 	return result ? mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result))
 		      : 0;
 }
@@ -239,7 +265,7 @@ static int start(struct back *back, struct mpu_error *error)
 	if (!result)
 		result = receive_listener(back, error);
 	if (!result)
-		privilege_drop(true);
+		privilege_drop(PRIVILEGE_RUN);
 	if (!result && back->plan->options.socket)
 		result = run_hand_to_daemon(&back->plan->options, back->child, back->listener,
 					    error);

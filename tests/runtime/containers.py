@@ -18,8 +18,8 @@ from results import expect, expect_equal  # noqa: E402
 from world import Programs, Simrm, die_with_parent, wait_until  # noqa: E402
 
 NO_PROCESS = 0xFFFFFFFF
-# The main one, a ring, and a pool of 16.
-MPUD_THREADS = 18
+# The worker's: the main one, a ring, the watch, and a pool of 16.
+MPUD_THREADS = 19
 SUBDEVICE = 0x2080
 ENGINES = ["fb", "gr", "nvenc", "nvdec", "nvjpg", "nvofa"]
 MIB = 1 << 20
@@ -69,18 +69,24 @@ class Mpud:
         """How many listeners came."""
         return self.output().count("took a container's listener")
 
+    def worker(self):
+        """The process that does the work; the other one keeps."""
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
     def resources(self):
-        """Descriptors by what they are, and children now. Threads only need to be few, as those of
-        the pool are made when there is work for one more, and stay."""
-        folder = Path(f"/proc/{self.process.pid}")
+        """Descriptors of keeper and worker by what they are, and children now. Threads only need to
+        be few, as those of the pool are made when there is work for one more, and stay."""
         kinds = Counter()
-        for entry in (folder / "fd").iterdir():
-            with suppress(OSError):
-                kinds[os.readlink(entry).split(":")[-1].split("[")[0]] += 1
-        children = folder.joinpath(f"task/{self.process.pid}/children").read_text()
-        threads = len(os.listdir(folder / "task"))
-        expect(threads <= MPUD_THREADS, f"mpud has {threads} threads")
-        return dict(kinds, children=len(children.split()))
+        for pid in [self.process.pid, self.worker()]:
+            folder = Path(f"/proc/{pid}")
+            for entry in (folder / "fd").iterdir():
+                with suppress(OSError):
+                    kinds[os.readlink(entry).split(":")[-1].split("[")[0]] += 1
+            kinds["children"] += len((folder / f"task/{pid}/children").read_text().split())
+            threads = len(os.listdir(folder / "task"))
+            expect(threads <= MPUD_THREADS, f"mpud has {threads} threads")
+        return dict(kinds)
 
     def stop(self):
         if self.process.poll() is None:

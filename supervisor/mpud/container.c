@@ -1,0 +1,241 @@
+/* One parcel: whose listener it brings, and what is asked for it. */
+#include "supervisor/mpud/mpud.h"
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "supervisor/engine.h"
+#include "supervisor/mpud-protocol.h"
+#include "supervisor/mpud/channel.h"
+#include "supervisor/mpud/socket.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* What a parcel's descriptors are. */
+enum { MEMORY, CONNECTION, FIRST };
+
+/* Sets one of the container's settings, named as the annotation is. */
+static void set_setting(struct mpu_settings *settings, const char *name, const char *value,
+			const char *label)
+{
+	bool good = true;
+
+	if (strcmp(name, "mpu.view") == 0)
+		good = mpu_view_parse(value, &settings->view);
+	else if (strcmp(name, "mpu.policy") == 0)
+		good = mpu_policy_parse(value, &settings->policy);
+	else if (strcmp(name, "mpu.shared-pids") == 0)
+		good = mpu_shared_pids_parse(value, &settings->deny_shared_pids);
+	if (!good)
+		log_warning("a container's setting has a value that it does not take, and is "
+			    "left out",
+			    "container=%s setting=%s", label, name);
+}
+
+/* Words "name=value" with blanks between, as mpu-hook profile writes them. */
+static void read_metadata(const char *metadata, struct mpu_settings *settings, const char *label)
+{
+	cleanup_free char *words = metadata ? strdup(metadata) : NULL;
+	char *rest = words, *word;
+
+	while ((word = rest ? strsep(&rest, " ") : NULL)) {
+		char *value = strchr(word, '=');
+
+		if (!value)
+			continue;
+		*value = '\0';
+		set_setting(settings, word, value + 1, label);
+	}
+}
+
+/* What the container itself says stands above its profile's metadata, and that above our options.
+ */
+static struct mpu_settings settings_of(const struct mpud_options *options,
+				       const struct mpud_container *container, const char *label)
+{
+	static const char *const names[] = {"mpu.view", "mpu.policy", "mpu.shared-pids"};
+	struct mpu_settings settings = options->settings;
+
+	read_metadata(container->metadata, &settings, label);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = json_member_string(container->annotations, names[i]);
+
+		if (value)
+			set_setting(&settings, names[i], value, label);
+	}
+	return settings;
+}
+
+void mpud_label(const char *id, char label[JOURNAL_LABEL])
+{
+	size_t i = 0;
+
+	for (; id[i] && i < JOURNAL_LABEL - 1; i++)
+		label[i] = isalnum((unsigned char)id[i]) || strchr("_.:-", id[i]) ? id[i] : '_';
+	label[i] = '\0';
+}
+
+/* How engines and kubelets name their containers. */
+static void describe(const struct mpud_container *container, char about[JOURNAL_ABOUT])
+{
+	static const struct {
+		const char *annotation, *name;
+	} known[] = {
+		{"io.kubernetes.cri.sandbox-namespace", "namespace"},
+		{"io.kubernetes.cri.sandbox-name", "pod"},
+		{"io.kubernetes.cri.container-name", "name"},
+		{"io.kubernetes.pod.namespace", "namespace"},
+		{"io.kubernetes.pod.name", "pod"},
+		{"io.kubernetes.container.name", "name"},
+		{"io.container.manager", "manager"},
+		{"io.podman.annotations.container.name", "name"},
+	};
+	size_t length = 0;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		const char *value = json_member_string(container->annotations, known[i].annotation);
+		char word[JOURNAL_LABEL];
+		int written;
+
+		if (!value)
+			continue;
+		mpud_label(value, word);
+		written = snprintf(about + length, JOURNAL_ABOUT - length, "%s=%s\n", known[i].name,
+				   word);
+		if (written < 0 || (size_t)written >= JOURNAL_ABOUT - length) {
+			about[length] = '\0';
+			return;
+		}
+		length += (size_t)written;
+	}
+}
+
+/* A listener and nothing else: what else could come would be waited on, read from or worse. Told
+ * by its name in /proc before anything is done with it. */
+static bool is_listener(int fd)
+{
+	char path[40], name[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, name, sizeof(name) - 1);
+	if (length < 0)
+		return false;
+	name[length] = '\0';
+	return strcmp(name, "anon_inode:seccomp notify") == 0;
+}
+
+static int find_listener(const struct channel_mail *mail, const struct mpud_container *container,
+			 size_t which, struct mpu_error *error)
+{
+	char label[JOURNAL_LABEL];
+
+	mpud_label(container->id, label);
+	if (which + FIRST >= mail->count)
+		return mpu_fail(error, EBADF,
+				"container %s: %zu descriptors came along, the "
+				"listener should be number %zu",
+				label, mail->count - FIRST, which + 1);
+	if (!is_listener(mail->fd[which + FIRST]))
+		return mpu_fail(error, EBADF,
+				"container %s: the descriptor that came along is no seccomp "
+				"listener",
+				label);
+	return 0;
+}
+
+static int enter(struct journal *journal, const struct mpud_options *options,
+		 const struct mpud_container *container, uint32_t *index, struct mpu_error *error)
+{
+	struct journal_listener *entry = journal_take_listener(journal, index);
+
+	if (!entry)
+		return mpu_fail(error, ENOSPC,
+				"mpud has %d listeners already, which is as many as it takes",
+				JOURNAL_LISTENERS);
+	mpud_label(container->id, entry->label);
+	describe(container, entry->about);
+	entry->settings = settings_of(options, container, entry->label);
+	entry->pid = container->pid;
+	entry->since = (uint64_t)time(NULL);
+	return 0;
+}
+
+static struct json_object *read_message(struct channel_mail *mail, struct mpu_error *error)
+{
+	size_t length = mail->message.index;
+	struct json_text text = {.bytes = malloc(length + 1), .length = length};
+	struct json_object *state = NULL;
+
+	if (!text.bytes || pread(mail->fd[MEMORY], text.bytes, length, 0) != (ssize_t)length) {
+		mpu_fail(error, ENOMEM, "cannot read the message: out of memory");
+	} else {
+		text.bytes[length] = '\0';
+		state = json_parse_text(&text, "the message", error);
+	}
+	free(text.bytes);
+	return state;
+}
+
+/* 1. Who it is. 2. The listener. 3. Into the journal. 4. The keeper's copy becomes a listener's.
+ * 5. The engine. */
+static int take(struct engine *engine, struct journal *journal, int channel,
+		const struct mpud_options *options, struct channel_mail *mail,
+		struct json_object *state, struct mpu_error *error)
+{
+	struct channel_message taken = {.kind = CHANNEL_TAKEN, .parcel = mail->message.parcel};
+	struct mpud_container container = {0};
+	size_t which;
+	int result = mpud_read_state(state, &container, &which, error);
+
+	if (!result)
+		result = find_listener(mail, &container, which, error);
+	if (!result)
+		result = enter(journal, options, &container, &taken.index, error);
+	if (result)
+		return result;
+	taken.which = (uint32_t)which;
+	taken.generation = journal_listener(journal, taken.index)->generation;
+	result = channel_send(channel, &taken, NULL, 0, 0);
+	if (result)
+		return mpu_fail(error, -result, "mpud is about to end: %s", strerror(-result));
+	result = engine_add_listener(engine, mail->fd[which + FIRST], taken.index);
+	mail->fd[which + FIRST] = -1;
+	if (result) {
+		const struct channel_message closed = {.kind = CHANNEL_CLOSED, .index = taken.index};
+
+		atomic_store(&journal_listener(journal, taken.index)->state,
+			     JOURNAL_LISTENER_CLOSED);
+		channel_send(channel, &closed, NULL, 0, 0);
+		return mpu_fail(error, -result, "cannot take the listener: %s", strerror(-result));
+	}
+	log_info("took a container's listener", "container=%s pid=%d process=%d",
+		 journal_listener(journal, taken.index)->label, container.pid, container.process);
+	return 0;
+}
+
+void worker_take_parcel(struct engine *engine, struct journal *journal, int channel,
+			const struct mpud_options *options, struct channel_mail *mail)
+{
+	struct channel_message done = {.kind = CHANNEL_DONE, .parcel = mail->message.parcel};
+	cleanup_json struct json_object *state = NULL;
+	struct mpu_error error = {0};
+
+	if (mail->count < FIRST)
+		return;
+	state = read_message(mail, &error);
+	if (!state && !mail->message.which) {
+		done.kind = CHANNEL_HALF;
+		channel_send(channel, &done, NULL, 0, 0);
+		return;
+	}
+	if (!state || take(engine, journal, channel, options, mail, state, &error))
+		log_warning("refused what came over the socket", "error=\"%s\"", error.text);
+	mpud_socket_answer(mail->fd[CONNECTION], error.code ? error.text : NULL);
+	channel_send(channel, &done, NULL, 0, 0);
+}

@@ -1,0 +1,78 @@
+/* The keeper: the process that the containers depend on. It parses nothing and calls no driver. It
+ * holds the socket, a copy of every listener, what runtimes have sent and nobody has read yet, and the
+ * journal; and it has a worker, which it replaces when it dies. */
+#ifndef SUPERVISOR_MPUD_KEEPER_H
+#define SUPERVISOR_MPUD_KEEPER_H
+
+#include "supervisor/mpud/mpud.h"
+#include "supervisor/mpud/parcels.h"
+#include "supervisor/mpud/socket.h"
+
+#include <stdint.h>
+
+struct keeper_worker {
+	pid_t pid; /* 0: there is none */
+	int pidfd; /* readable at its end; of its first thread, where the kernel has that */
+	int channel;
+	bool ready, was_ready;
+	bool hung; /* we have killed it */
+	uint64_t started_ns;
+	uint64_t sign_of_life_ns;
+	uint64_t again_ns; /* when there is none: when to start the next one */
+};
+
+struct keeper {
+	const struct mpud_options *options;
+	struct mpud_socket socket;
+	int successors; /* the socket on which another mpud asks to replace this one */
+	int signals;
+	struct journal *journal;
+	int listener[JOURNAL_LISTENERS];
+	uint32_t listeners;
+	struct parcels parcels;
+	struct keeper_worker worker;
+};
+
+/* keeper-worker.c */
+
+/* Starts a worker. Returns 0 or -errno with ERROR filled. */
+int keeper_start_worker(struct keeper *keeper, struct mpu_error *error);
+/* What is to be done for the worker now: its messages, its death, its silence. Returns after how many
+ * milliseconds to come again. */
+int keeper_work(struct keeper *keeper);
+/* Lets the worker answer what is in flight, and ends it. */
+void keeper_stop_worker(struct keeper *keeper);
+/* Ends what worked on the journal before us, a former keeper's worker. */
+void keeper_end_former(struct journal *journal);
+
+/* listeners.c: the copies of the listeners. */
+
+void keeper_hold(struct keeper *keeper, uint32_t index, int fd);
+/* Lets go of what the journal says is closed. */
+void keeper_let_go(struct keeper *keeper, uint32_t index);
+void keeper_let_go_all_closed(struct keeper *keeper);
+/* After a worker's end, or the takeover of a journal: what nobody finished is undone. */
+void keeper_settle(struct keeper *keeper);
+
+/* handover.c */
+
+/* Opens the socket for successors beside the main one. */
+int handover_open(struct keeper *keeper, struct mpu_error *error);
+/* Closes it and, where it is there for us, removes its file. */
+void handover_close(struct keeper *keeper);
+/* Gives all to the successor that waits there. Returns true when it has taken it, and this keeper is
+ * to end without a word. */
+bool handover_give(struct keeper *keeper);
+/* Takes all from the keeper that runs now. Returns 0, -ENOENT when none runs, or -errno with ERROR
+ * filled. */
+int handover_take(struct keeper *keeper, struct mpu_error *error);
+
+/* store.c: systemd's file descriptor store, and the descriptors of a start. */
+
+/* Takes what systemd passed. Returns 0 or -errno with ERROR filled. */
+int store_take(struct keeper *keeper, struct mpu_error *error);
+void store_put_journal(const struct keeper *keeper);
+void store_put_listener(const struct keeper *keeper, uint32_t index);
+void store_remove_listener(uint32_t index);
+
+#endif
