@@ -39,7 +39,7 @@ make_bundle() {
 	mkdir -p "$bundle"/rootfs/{bin,proc,dev,sys,tmp}
 	"$here/bundle.py" >"$bundle/config.json" || return
 	cp /bin/busybox "$here/guest/look" "$bundle/rootfs/bin/"
-	for applet in sh awk cat cmp cut grep kill mktemp rm sed sort tr usleep; do
+	for applet in sh awk cat cmp cut grep kill mktemp rm sed seq sort tr usleep; do
 		ln -s busybox "$bundle/rootfs/bin/$applet"
 	done
 	copy_programs "$bundle/rootfs/bin" gpu-hold gpu-ps

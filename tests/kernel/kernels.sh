@@ -37,7 +37,7 @@ know_suite() {
 	mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
 	echo "deb $mirror $1 main" >"$folder/sources.list"
 	apt_in "$1" apt-get -q -o APT::Update::Error-Mode=any update >"$folder/update.log" 2>&1 || {
-		echo "the mirror has no suite $1: $(grep '^E:' "$folder/update.log" | head -n 1)"
+		echo "the mirror has no suite $1, or it cannot be read (see $folder/update.log)"
 		return 1
 	}
 }
@@ -72,7 +72,7 @@ fetch_kernel() {
 		mkdir -p "$folder/deb" "$folder/tree"
 		(cd "$folder/deb" && apt_in "$suite" apt-get -q download $packages) \
 			>"$folder/download.log" 2>&1 || {
-			echo "cannot be downloaded: $(tail -n 1 "$folder/download.log")"
+			echo "cannot be downloaded (see $folder/download.log)"
 			return 1
 		}
 		for package in "$folder"/deb/*.deb; do

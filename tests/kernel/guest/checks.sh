@@ -141,6 +141,11 @@ as_ordinary_user() {
 	exact as_somebody mpu-run --driver-version="$version" --pid-ns -- look
 }
 
+wrong_with_policy_off() {
+	run --policy=off --pid-ns -- look >$log.look
+	[ $? = 1 ] && grep '^told: ' $log.look
+}
+
 exit_status_is_passed_on() {
 	run --pid-ns -- sh -c 'exit 42'
 	[ $? = 42 ] || return 1
@@ -334,6 +339,9 @@ with_driver() {
 	check "$version: a PID namespace sees wrong PIDs without mpu" natively_wrong
 	check "$version: mpu-run --pid-ns: its own, exactly" under_mpu_run
 	check "$version: the same with --policy=always" exact run --policy=always --pid-ns -- look
+	check "$version: with --policy=off wrong again" wrong_with_policy_off
+	check "$version: 10 times, stopped and continued within the calls" \
+		exact run --policy=always --pid-ns -- env LOOK_DISTURBED=10 look
 	check "$version: the same for an ordinary user, in a user namespace" as_ordinary_user
 	check "$version: the same by NSpid, leader's descriptors and epoll" slow_ways_alone
 	check "$version: exit status and signals come out" exit_status_is_passed_on
@@ -343,6 +351,8 @@ with_driver() {
 		check "$version: runc with mpu-hook precreate: its own, exactly" container_command
 		check "$version: runc exec: its own, exactly" container_exec
 		check "$version: mpu-runtime: its own, exactly" container_by_mpu_runtime
+		check "$version: mpu-run --socket: its own, exactly, by mpud" \
+			exact mpu-run --socket=/run/mpu/mpud.sock --pid-ns -- look
 		check "$version: mpud ends cleanly" mpud_ended
 	else
 		say failed "$version: mpud starts" 0 "$(tail -c 1500 $log | tr '\n\t' '; ')"
