@@ -260,23 +260,23 @@ static void bury_worker(struct keeper *keeper)
 	keeper_settle(keeper);
 }
 
-/* At once; but a worker that does not even become ready is not started over and over. */
+/* At once; but a worker that ends by itself before it is ready is not started over and over. */
 static void replace_worker(struct keeper *keeper)
 {
 	static const char *const reasons[] = {"ended", "was killed", "crashed", "hung"};
 	struct keeper_worker *worker = &keeper->worker;
 	struct mpu_error error = {0};
 	pid_t pid = worker->pid;
-	bool was_of_use;
+	bool at_once;
 
 	bury_worker(keeper);
-	was_of_use = worker->ready;
+	at_once = worker->ready || journal_header(keeper->journal)->death == JOURNAL_KILLED;
 	worker->ready = false;
 	if (!worker->was_ready)
 		return;
 	log_warning("mpud's worker is replaced", "pid=%d reason=\"%s\"", pid,
 		    reasons[journal_header(keeper->journal)->death]);
-	if (was_of_use && !keeper_start_worker(keeper, &error))
+	if (at_once && !keeper_start_worker(keeper, &error))
 		return;
 	worker->again_ns = now_ns() + AGAIN_MS * UINT64_C(1000000);
 }

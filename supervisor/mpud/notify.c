@@ -2,11 +2,14 @@
 #include "supervisor/mpud/mpud.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 enum { FDS_MAX = 4 };
@@ -29,6 +32,7 @@ static bool find_address(struct sockaddr_un *address, socklen_t *size)
 
 void mpud_notify(const char *state, const int *fds, size_t count)
 {
+	const struct timeval patience = {.tv_sec = 1};
 	struct sockaddr_un address;
 	union {
 		char room[CMSG_SPACE(FDS_MAX * sizeof(int))];
@@ -52,6 +56,10 @@ void mpud_notify(const char *state, const int *fds, size_t count)
 		memcpy(CMSG_DATA(header), fds, count * sizeof(int));
 	}
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0)
-		(void)!sendmsg(fd, &message, MSG_NOSIGNAL);
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
+		log_warning("systemd does not hear", "word=\"%s\" error=\"%s\"", state,
+			    strerror(errno));
 }
