@@ -1,5 +1,7 @@
 # The virtual machine's files. Sourced; wants $root, $build and $here.
 
+programs='mpu-run mpud mpu-hook mpu-runtime gpu-hold gpu-ps simrm kernel-facilities'
+
 # program NAME: where the build has it.
 program() {
 	find "$build" -name "$1" -type f -perm -u+x | head -n 1
@@ -51,8 +53,7 @@ make_tree() {
 	cp /bin/busybox "$here/guest/look" "$1/bin/" &&
 		cp "$here/guest/init" "$here/guest/checks.sh" "$1/" &&
 		cp "$root"/tests/data/{pid-semantics,driver-tree}.csv "$1/lib/simrm/" &&
-		copy_programs "$1/bin" mpu-run mpud mpu-hook mpu-runtime gpu-hold gpu-ps simrm \
-			kernel-facilities &&
+		copy_programs "$1/bin" $programs &&
 		copy_with_libraries runc "$1" &&
 		copy_with_libraries setpriv "$1" &&
 		make_bundle "$1"

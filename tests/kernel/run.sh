@@ -6,7 +6,7 @@
 #
 #   PACKAGE          a kernel package of Debian, such as bookworm/linux-image-amd64; without SUITE,
 #                    of the machine's own sources. Default: Debian 11's, 12's and newer ones
-#   --build=DIR      statically linked programs and tests (build-kernel/build, made anew)
+#   --build=DIR      where the programs are, linked statically (else built in build-kernel/build)
 #   --seconds=N      the most that one kernel may take (300)
 #   --summary=FILE   writes the results as a document
 #
@@ -91,7 +91,7 @@ make_build() {
 	echo "building in $build"
 	if ! cmake -S "$root" -B "$build" -G Ninja -DMPU_STATIC=ON -DCMAKE_BUILD_TYPE=Release \
 		>"$work/build.log" 2>&1 ||
-		! cmake --build "$build" >>"$work/build.log" 2>&1; then
+		! cmake --build "$build" --target $programs >>"$work/build.log" 2>&1; then
 		result failed 'the programs can be built' "see $work/build.log"
 		exit 1
 	fi
