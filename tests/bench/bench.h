@@ -29,9 +29,9 @@ const char *bench_program(const char *path);
 /* This program itself, in a static buffer. */
 const char *bench_self(void);
 
-/* Starts the simulated driver once and returns its folder. GPUS has effect at the first call. */
+/* Starts the simulated driver once, with BENCH_GPUS GPUs, and returns its folder. */
 const char *bench_driver(void);
-enum { BENCH_GPUS = 3 };
+enum { BENCH_GPUS = 4 };
 
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint64_t bench_now_ns(void);
@@ -155,12 +155,12 @@ void idle_end(struct idle *idle);
  * that keeps both on one CPU. Owns LISTENER; ends with its targets. */
 void agent_start_floor(int listener, bool sync);
 
-/* mpu's engine, of release VERSION. DEV_ROOT may be NULL. */
-struct engine;
-struct engine *agent_engine(const char *version, const char *dev_root, enum pidmap_method lookup,
-			    bool with_uring);
-/* ENGINE owns LISTENER. */
-void agent_give(struct engine *engine, int listener);
+/* One engine of mpu, of release VERSION. DEV_ROOT may be NULL. */
+struct agent;
+struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup,
+			bool with_uring);
+/* MPU owns LISTENER. */
+void agent_give(struct agent *mpu, int listener);
 
 /* ---- world.c ---- */
 

@@ -4,25 +4,45 @@
 #include "supervisor/driver.h"
 #include "supervisor/engine.h"
 
-struct engine *agent_engine(const char *version, const char *dev_root, enum pidmap_method lookup,
-			    bool with_uring)
+#include <stdlib.h>
+#include <string.h>
+
+struct agent {
+	struct engine *engine;
+	struct journal *journal;
+};
+
+struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup,
+			bool with_uring)
 {
 	struct engine_options options = {
 	    .pid_lookup = lookup, .with_uring = with_uring, .use_pidfd_thread = true};
+	struct agent *agent = calloc(1, sizeof(*agent));
 	struct mpu_error error = {0};
-	struct engine *engine;
 
+	agent->journal = journal_new(false);
+	if (!agent->journal)
+		bench_die("no memory for a journal");
+	journal_begin(agent->journal);
+	options.journal = agent->journal;
 	if (driver_find(&options.driver, dev_root, version, &error) ||
 	    driver_compose(&options.driver, &options.pids, &error) ||
-	    engine_start(&engine, &options, &error))
+	    engine_start(&agent->engine, &options, &error))
 		bench_die("%s", error.text);
-	return engine;
+	return agent;
 }
 
-void agent_give(struct engine *engine, int listener)
+void agent_give(struct agent *agent, int listener)
 {
-	const struct mpu_settings settings = {.policy = MPU_POLICY_ALWAYS};
+	struct journal_listener *entry;
+	uint32_t index;
 
-	if (engine_add_listener(engine, listener, &settings, "bench", 0))
+	entry = journal_take_listener(agent->journal, &index);
+	if (!entry)
+		bench_die("the journal does not take a listener");
+	entry->settings = (struct mpu_settings){.policy = MPU_POLICY_ALWAYS};
+	strcpy(entry->label, "bench");
+	atomic_store(&entry->state, JOURNAL_LISTENER_HELD);
+	if (engine_add_listener(agent->engine, listener, index))
 		bench_die("the engine does not take a listener");
 }

@@ -25,9 +25,9 @@ static double group_round(struct contender *contender)
 	return target_round(group->target, group->count, group->work, &contender->histogram);
 }
 
-/* COUNT active targets, answered by ENGINE or, where it is NULL, by a floor loop each. */
+/* COUNT active targets, answered by MPU or, where it is NULL, by a floor loop each. */
 static void add_group(struct contender *contender, unsigned int count, struct target_work work,
-		      struct engine *engine)
+		      struct agent *mpu)
 {
 	static const struct target_options options = {
 	    .threads = 1, .kind = TARGET_FILTERED, .workload = {NULL}};
@@ -40,8 +40,8 @@ static void add_group(struct contender *contender, unsigned int count, struct ta
 
 		own.workload = workload_pass;
 		group->target[i] = target_start(&own);
-		if (engine)
-			agent_give(engine, group->target[i].listener);
+		if (mpu)
+			agent_give(mpu, group->target[i].listener);
 		else
 			agent_start_floor(group->target[i].listener, true);
 	}
@@ -62,9 +62,9 @@ static void end_groups(struct contender *contenders, unsigned int count)
 	free(contenders);
 }
 
-static struct engine *engine_for_passing(void)
+static struct agent *mpu_for_passing(void)
 {
-	return agent_engine("580.142", NULL, PIDMAP_NSPID, true);
+	return agent_mpu("580.142", NULL, PIDMAP_NSPID, true);
 }
 
 /* An engine each, all alive at once. */
@@ -78,14 +78,14 @@ void section_idle(void)
 	struct idle idle[SIZES];
 
 	for (unsigned int i = 0; i < SIZES; i++) {
-		struct engine *engine = engine_for_passing();
+		struct agent *mpu = mpu_for_passing();
 
 		snprintf(contenders[i].name, sizeof(contenders[i].name), "mpu with %u listener%s",
 			 listeners[i], listeners[i] == 1 ? "" : "s");
 		idle[i] = idle_start(listeners[i] - 1);
 		for (unsigned int at = 0; at < idle[i].count; at++)
-			agent_give(engine, idle[i].listener[at]);
-		add_group(&contenders[i], 1, work, engine);
+			agent_give(mpu, idle[i].listener[at]);
+		add_group(&contenders[i], 1, work, mpu);
 	}
 	compete(contenders, SIZES, bench_count(100, 2));
 	report_section("idle", "A passed call of one target, the others idle");
@@ -115,7 +115,7 @@ static void active(unsigned int targets)
 		 targets == 1 ? "" : "s");
 	add_group(&contenders[0], targets, work, NULL);
 	snprintf(contenders[1].name, sizeof(contenders[1].name), "mpu, %u active", targets);
-	add_group(&contenders[1], targets, work, engine_for_passing());
+	add_group(&contenders[1], targets, work, mpu_for_passing());
 	compete(contenders, 2, bench_count(80, 2));
 	row = report_contender(&contenders[0], NULL, NULL, NULL);
 	report_row(&row);

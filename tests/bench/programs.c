@@ -156,7 +156,7 @@ void section_run(void)
 	world = world_start(0, 20);
 	add_three(contenders, gpu_ps, dev_root, false);
 	compete(contenders, 3, bench_count(40, 2));
-	report_section("run", "A whole run of gpu-ps: 3 GPUs (simulated, in FUSE), 20 processes");
+	report_section("run", "A whole run of gpu-ps (simulated: 4 GPUs, in FUSE)");
 	report_added(contenders, 0);
 	world_end(&world);
 	free(contenders);

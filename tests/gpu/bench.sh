@@ -1,0 +1,60 @@
+#!/bin/bash
+# Measures on a machine with an NVIDIA GPU what mpu adds to whole programs: bare, under mpu-run,
+# under an agent without sync wake-up and under the kernel's floor, round by round. Needs the static
+# programs (with mpu-agent), a shell, Python, PyTorch and nvcc, and root. Takes about eight minutes.
+#
+#   tests/gpu/bench.sh [OPTIONS] [BUILD-DIRECTORY]     build-static, where none is named
+#
+#   --json=FILE    writes all single values there
+#   --quick        two rounds: shows that it works
+#   --scale=PART   that part of the rounds, such as 0.5
+#   --only=WORDS   workloads whose names begin with one of these words
+#   --diagnose     instead: takes the time of nvidia-smi under mpu-run apart
+#
+# Leaves the GPU's settings alone.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build= json= options=()
+work=$(mktemp -d /tmp/mpu-gpu-bench.XXXXXX)
+
+main() {
+	local argument
+
+	trap 'rm -rf "$work"' EXIT
+	for argument; do
+		case $argument in
+		--json=*) json=$argument ;;
+		--quick | --diagnose | --only=* | --scale=*) options+=("$argument") ;;
+		-h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
+		-*) echo "$0: unknown option $argument; see --help" >&2 && exit 2 ;;
+		*) build=$argument ;;
+		esac
+	done
+	build=$(cd "${build:-$here/../../build-static}" && pwd) || exit 1
+	take mpu-run && take mpu-agent && compile || exit 1
+	uname -sr
+	head -n 1 /proc/driver/nvidia/version
+	nvidia-smi -L
+	python3 "$here/bench.py" ${json:+"$json"} "${options[@]}" "$work"
+}
+
+# take PROGRAM: copies it from wherever it lies in the build directory.
+take() {
+	local program
+
+	program=$(find "$build" -type f -perm -u+x -name "$1" | head -n 1)
+	if [ -z "$program" ]; then
+		echo "no $1 under $build: build the preset static with -DMPU_TESTS=ON first"
+		return 1
+	fi
+	install -m 755 "$program" "$work/"
+}
+
+compile() {
+	local capability
+
+	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+	nvcc -O2 -arch="sm_$capability" -o "$work/gpu-work" "$here/bench.cu"
+}
+
+main "$@"
