@@ -54,7 +54,7 @@ checks_that_ran() {
 }
 
 facts_that_compare() {
-	lines_of "$1" | awk -F '\t' '$1 == "fact" && $2 ~ / with / { 
+	lines_of "$1" | awk -F '\t' '$1 == "fact" && $2 ~ / with / {
 		sub(/;$/, "", $3)
 		gsub(/;/, "; ", $3)
 		print "| " $2 " | `" $3 "` |"
