@@ -83,12 +83,12 @@ give_up() {
 
 # try CASE COMMAND...: one case; what COMMAND said is shown where it failed.
 try() {
-	local case=$1 started=$SECONDS
+	local case=$1 begin=$SECONDS
 
 	shift
 	if ("$@") >"$work/log" 2>&1 </dev/null; then
 		result passed "$case"
-		echo "passed: $case ($((SECONDS - started)) s)"
+		echo "passed: $case ($((SECONDS - begin)) s)"
 		return 0
 	fi
 	failed=1
@@ -267,11 +267,25 @@ hooks() {
 	return 0
 }
 
-# mpud in the root folder, for COMMAND...
+# The simulated driver at /tmp/gpu and mpud in the root folder, for COMMAND...
+with_simrm() {
+	local simrm status
+
+	mkdir -p "$target/tmp/gpu"
+	"$work/simrm/tests/simrm/simrm" --foreground --driver-version=$driver "$target/tmp/gpu" \
+		>"$work/simrm.log" &
+	simrm=$!
+	wait_until grep -q ready "$work/simrm.log" && "$@"
+	status=$?
+	kill $simrm
+	wait $simrm
+	return $status
+}
+
 with_mpud() {
 	local status
 
-	start "$work/mpud.log" mpud --driver-version=$driver --dev-root=/tmp/gpu
+	start "$work/mpud.log" mpud --dev-root=/tmp/gpu
 	wait_until grep -q 'msg="ready"' "$work/mpud.log" && "$@"
 	status=$?
 	stop
@@ -298,7 +312,7 @@ precreate() {
 	expect /run/mpu/mpud.sock in_root mpu-hook precreate <<<"$(opted '')" &&
 		expect '"mpu.on-missing":"ignore"' \
 			in_root mpu-hook precreate <<<"$(opted ',"mpu.on-missing":"ignore"')" &&
-		with_mpud expect '"listenerPath":"/run/mpu/mpud.sock"' precreate_plain
+		with_simrm with_mpud expect '"listenerPath":"/run/mpu/mpud.sock"' precreate_plain
 }
 
 opted() {
@@ -309,15 +323,9 @@ precreate_plain() {
 	in_root mpu-hook precreate <<<"$(opted '')" | tr -d ' \n'
 }
 
-# The README's first table, with what the package has installed: a neighbour outside, two processes
+# The README's first table, with what the package has installed: a neighbour outside, a process
 # inside.
 processes() {
-	local simrm status
-
-	mkdir -p "$target/tmp/gpu"
-	"$work/simrm/tests/simrm/simrm" --foreground --driver-version=$driver "$target/tmp/gpu" \
-		>"$work/simrm.log" &
-	simrm=$!
 	cat >"$target/tmp/inside.sh" <<-'END'
 		PATH=$PATH:/usr/libexec/mpu/examples
 		gpu-hold --dev-root=/tmp/gpu --name=train --memory=2048 >/tmp/train & train=$!
@@ -327,12 +335,8 @@ processes() {
 		kill $train
 		rm /tmp/train
 	END
-	wait_until grep -q ready "$work/simrm.log" && shown_own --pid-ns &&
-		with_mpud shown_own --pid-ns --socket=/run/mpu/mpud.sock
-	status=$?
-	kill $simrm
-	wait $simrm
-	return $status
+	with_simrm shown_own --pid-ns &&
+		with_simrm with_mpud shown_own --pid-ns --socket=/run/mpu/mpud.sock
 }
 
 # shown_own OPTION...: under mpu-run OPTION..., 2048 MiB of one process with a small PID, and not

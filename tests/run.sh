@@ -36,6 +36,8 @@ main() {
 		suite "end to end: $preset" end_to_end "$preset"
 	done
 	suite 'container runtimes' runtimes
+	suite 'shipping' shipping
+	[ "$presets" = default ] || suite 'Debian packages of mpu' debian_packages
 	[ "$presets" = default ] || suite 'fuzzing' fuzzing
 
 	print_summary "$logs"
@@ -130,6 +132,17 @@ runtimes() {
 		return
 	fi
 	as_root env MPU_RESULTS="$MPU_RESULTS" "$root/tests/runtime/run.sh" "$(build_dir default)"
+}
+
+# Help, manuals, completion, and what is installed.
+shipping() {
+	built default 'shipping' || return 0
+	"$root/tests/shipping/run.sh" "$(build_dir default)"
+}
+
+# The .deb in a Debian 12 of its own.
+debian_packages() {
+	as_root env MPU_RESULTS="$MPU_RESULTS" "$root/packaging/test-deb.sh"
 }
 
 # Five seconds a parser, or a minute in the full run.

@@ -6,9 +6,11 @@ import cases_completion
 import cases_help
 import cases_install
 import cases_manual
+import cases_session
 from results import exit_status, report, run_cases
 
-MODULES = [cases_help, cases_manual, cases_completion, cases_install]
+MODULES = [cases_help, cases_manual, cases_completion, cases_install,
+           cases_session]
 
 
 def main():

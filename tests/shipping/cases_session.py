@@ -1,0 +1,26 @@
+"""a terminal user's session"""
+import difflib
+import os
+import re
+
+import programs
+from programs import ROOT, expect, run
+
+NEEDS = ["unshare"]
+
+
+def without_chance(text):
+    """PIDs of the host and times are others each time, and with them the blanks beside them."""
+    text = re.sub(r"^(    \|    0 +)\d{3,}\b", r"\1PID", text, flags=re.M)
+    return re.sub(r" +", " ", re.sub(r"\b[\d.]+ us\b", "TIME", text))
+
+
+def test_docs_session_is_what_happens_today():
+    expect(os.geteuid() == 0, "wants root, to give the session a /mnt of its own")
+    done = run([ROOT / "tests/shipping/session.sh", programs.build])
+    written = (ROOT / "docs/session.md").read_text(encoding="utf-8")
+    differences = [line for line in difflib.unified_diff(
+        without_chance(written).splitlines(), without_chance(done.stdout).splitlines(),
+        lineterm="", n=0) if line[:1] in "+-"]
+    expect(not differences, "docs/session.md is old: tests/shipping/session.sh BUILD "
+                            f">docs/session.md makes it anew: {differences[:12]}")
