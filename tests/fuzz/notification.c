@@ -25,6 +25,7 @@ enum {
 
 static struct world world;
 static void *unmapped;
+static struct journal *journal;
 static struct run *current;
 
 /* ---- In place of what needs a container's thread and a driver ---- */
@@ -344,13 +345,23 @@ static struct mpu_settings settings_of(const struct script *script)
 static void notify(struct run *run)
 {
 	static struct engine engine;
-	static struct ring ring = {.engine = &engine};
-	struct listener listener = {.fd = -1, .engine = &engine, .ring = &ring, .label = "fuzz"};
+	static struct engine_counters counters;
+	static struct ring ring = {.engine = &engine, .counters = &counters.ring[0]};
+	struct container container = {.label = "fuzz", .trouble = run->script.trouble % 16};
+	struct journal_listener entry = {.settings = settings_of(&run->script)};
+	struct listener listener = {.fd = -1,
+				    .engine = &engine,
+				    .ring = &ring,
+				    .container = &container,
+				    .entry = &entry};
 	struct nv_ioctl_xfer xfer = {.cmd = NV_ESC_RM_CONTROL,
 				     .size = sizeof(run->control),
 				     .ptr = (uint64_t)(uintptr_t)&run->control};
-	struct journal_slot slot = {0};
+	struct journal_slot *slot = journal_take(journal);
 
+	fuzz_check(slot, "a record was not given back");
+	engine.journal = journal;
+	engine.counters = &counters;
 	engine.options.pids = *run->pids;
 	engine.options.driver =
 	    (struct driver){.by_inode = true, .control = world_device_file(run->world)};
@@ -358,19 +369,19 @@ static void notify(struct run *run)
 	    run->script.caller & CALLER_NSPID || !nsfs_translates() ? PIDMAP_NSPID : PIDMAP_NSFS;
 	engine.roster = run->world->roster;
 	engine.remembers_threads = run->pids->semantics.kind == NVABI_TID;
-	listener.settings = settings_of(&run->script);
-	watch_table_build(&listener.watch, run->pids, &listener.settings);
-	slot.notification.id = 1;
-	slot.notification.pid = (uint32_t)gettid();
-	slot.notification.data.nr = SYS_ioctl;
-	slot.notification.data.args[0] = 3;
-	slot.notification.data.args[1] = NVABI_RM_CONTROL_REQUEST;
-	slot.notification.data.args[2] = (uint64_t)(uintptr_t)&run->control;
+	watch_table_build(&listener.watch, run->pids, &entry.settings);
+	slot->notification.id = 1;
+	slot->notification.pid = (uint32_t)gettid();
+	slot->notification.data.nr = SYS_ioctl;
+	slot->notification.data.args[0] = 3;
+	slot->notification.data.args[1] = NVABI_RM_CONTROL_REQUEST;
+	slot->notification.data.args[2] = (uint64_t)(uintptr_t)&run->control;
 	if (run->script.caller & CALLER_WRAPS) {
-		slot.notification.data.args[1] = NVABI_XFER_REQUEST;
-		slot.notification.data.args[2] = (uint64_t)(uintptr_t)&xfer;
+		slot->notification.data.args[1] = NVABI_XFER_REQUEST;
+		slot->notification.data.args[2] = (uint64_t)(uintptr_t)&xfer;
 	}
-	call_received(&listener, &slot);
+	call_received(&ring, &listener, slot);
+	journal_give(journal, slot);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -378,6 +389,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc, (void)argv;
 	unmapped = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	fuzz_check(unmapped != MAP_FAILED, "%m");
+	journal = journal_new(false);
+	fuzz_check(journal, "%m");
+	journal_begin(journal);
 	world_make(&world);
 	return 0;
 }

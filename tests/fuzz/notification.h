@@ -36,7 +36,7 @@ struct script {
 	uint8_t driver;	  /* DRIVER_ */
 	uint8_t pointer;  /* POINTER_ */
 	uint8_t patience; /* how often the target is still there, with DRIVER_TARGET_GOES */
-	uint8_t reserved;
+	uint8_t trouble;  /* calls before this one that could not be answered */
 	uint32_t size;	 /* of the params, with CALLER_ODD_SIZE */
 	uint32_t status; /* with DRIVER_REFUSES */
 };
