@@ -10,10 +10,10 @@
  *		nvabi_abi_close(abi);
  *	}
  *
- * version.h reads and writes the driver's versions, releases.h walks the tree of releases, abi.h has
- * escapes, UVM ioctls, controls and classes with their parameters field by field. All knowledge is
- * compiled in: no call reads a file, asks the driver or starts a thread, and none has state beside
- * the handle. What is not declared here is none of the library's symbols.
+ * version.h reads and writes the driver's versions, releases.h walks the tree of releases, abi.h
+ * has escapes, UVM ioctls, controls and classes with their parameters field by field. All knowledge
+ * is compiled in: no call reads a file, asks the driver or starts a thread, and none has state
+ * beside the handle. What is not declared here is none of the library's symbols.
  *
  * While the library's version begins with 0, a change of these declarations changes the soname. */
 #ifndef NVABI_NVABI_H
