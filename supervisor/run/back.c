@@ -28,6 +28,7 @@ struct back {
 	int child_pidfd;
 	int socket;   /* to the child */
 	int listener; /* a copy, for a successor of the engine */
+	uint32_t index; /* of the listener, in the journal */
 	struct trace *trace;
 	struct journal *journal;
 	struct engine *engine;
@@ -104,8 +105,7 @@ static int describe_listener(struct back *back, uint32_t *index)
 static int start_engine(struct back *back, struct mpu_error *error)
 {
 	const struct run_options *options = &back->plan->options;
-	uint32_t index;
-	int result = describe_listener(back, &index);
+	int result = describe_listener(back, &back->index);
 	struct engine_options engine = {.driver = back->plan->driver,
 					.pids = back->plan->pids,
 					.pid_lookup = options->pid_lookup,
@@ -113,17 +113,19 @@ static int start_engine(struct back *back, struct mpu_error *error)
 					.use_pidfd_thread = options->use_pidfd_thread,
 					.journal = back->journal,
 					.trace = back->trace};
-	int listener;
 
 	if (result)
 		return mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result));
-	result = engine_start(&back->engine, &engine, error);
-	if (result)
-		return result;
-	listener = fcntl(back->listener, F_DUPFD_CLOEXEC, 3);
+	return engine_start(&back->engine, &engine, error);
+}
+
+static int give_listener(struct back *back, struct mpu_error *error)
+{
+	int result, listener = fcntl(back->listener, F_DUPFD_CLOEXEC, 3);
+
 	if (listener < 0)
 		return mpu_fail(error, errno, "cannot keep the listener: %s", strerror(errno));
-	result = engine_add_listener(back->engine, listener, index);
+	result = engine_add_listener(back->engine, listener, back->index);
 	return result ? mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result))
 		      : 0;
 }
@@ -212,7 +214,7 @@ static _Noreturn void guard_left_behind(struct back *back)
 	leave_terminal();
 	successor = fork();
 	if (successor == 0) {
-		if (start_engine(back, &error))
+		if (start_engine(back, &error) || give_listener(back, &error))
 			_exit(RUN_EXIT_OWN);
 		closed.events = 0; /* only the hang-up */
 		while (poll(&closed, 1, -1) < 0 || !(closed.revents & POLLHUP))
@@ -258,19 +260,23 @@ static int fail(struct back *back, const struct mpu_error *error, int exit_statu
 	return finish(back, exit_status);
 }
 
+/* The engine starts while the child makes its namespaces and its filter; its threads have no more
+ * privilege than they need. */
 static int start(struct back *back, struct mpu_error *error)
 {
+	const bool by_daemon = back->plan->options.socket;
 	int result = start_child(back, error);
 
 	if (!result)
+		privilege_drop(PRIVILEGE_RUN);
+	if (!result && !by_daemon)
+		result = start_engine(back, error);
+	if (!result)
 		result = receive_listener(back, error);
 	if (!result)
-		privilege_drop(PRIVILEGE_RUN);
-	if (!result && back->plan->options.socket)
-		result = run_hand_to_daemon(&back->plan->options, back->child, back->listener,
-					    error);
-	else if (!result)
-		result = start_engine(back, error);
+		result = by_daemon ? run_hand_to_daemon(&back->plan->options, back->child,
+							back->listener, error)
+				   : give_listener(back, error);
 	if (!result)
 		result = let_go(back, error);
 	return result;
