@@ -35,6 +35,7 @@ main() {
 	for preset in $presets; do
 		suite "end to end: $preset" end_to_end "$preset"
 	done
+	suite 'benchmark' benchmark
 	suite 'container runtimes' runtimes
 	suite 'shipping' shipping
 	[ "$presets" = default ] || suite 'Debian packages of mpu' debian_packages
@@ -123,6 +124,13 @@ end_to_end() {
 	built "$1" 'end to end' || return 0
 	as_root env MPU_RESULTS="$MPU_RESULTS" \
 		"$root/tests/e2e/run.sh" "$(build_dir "$1")" "$1" "$matrix"
+}
+
+# That it works; what it measures here says nothing.
+benchmark() {
+	built default 'benchmark' || return 0
+	as_root "$root/tests/bench/run.sh" --quick --build="$(build_dir default)" &&
+		result passed 'every section of the benchmark runs'
 }
 
 runtimes() {
