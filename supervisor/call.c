@@ -21,21 +21,18 @@ enum { PARAMS_MAX = 1 << 20 };
 /* After so many EAGAIN in a row for one container, trouble is answered with a failure. */
 enum { TROUBLE_MAX = 8 };
 
-/* ---- Fast path: on the ring's thread, for every trapped ioctl ---- */
+/* ---- Fast path: for every trapped ioctl ---- */
 
-static struct ring_counters *counters_of(const struct listener *listener)
-{
-	return atomic_load_explicit(&listener->ring, memory_order_relaxed)->counters;
-}
+static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 
-static void pass(struct listener *listener, struct journal_slot *slot, uint32_t cmd,
-		 const char *decision)
+static void pass(struct executor *executor, struct listener *listener, struct journal_slot *slot,
+		 uint32_t cmd, const char *decision)
 {
 	struct trace *trace = listener->engine->options.trace;
 
 	if (trace)
 		trace_control(trace, (pid_t)slot->notification.pid, cmd, NULL, decision, 0, 0, 0);
-	atomic_fetch_add_explicit(&counters_of(listener)->passed, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&executor->counters->passed, 1, memory_order_relaxed);
 	notify_continue(listener->fd, slot->notification.id);
 }
 
@@ -62,12 +59,12 @@ static int read_control(const struct journal_slot *slot, struct nvos54_parameter
 }
 
 /* Memory that cannot be read at all (not a bad pointer): the target is beyond our reach. */
-static void warn_unreadable(struct listener *listener, struct journal_slot *slot, int error)
+static void warn_unreadable(struct executor *executor, struct listener *listener,
+			    struct journal_slot *slot, int error)
 {
-	atomic_fetch_add_explicit(&counters_of(listener)->unreadable, 1, memory_order_relaxed);
-	if (listener->warned_unreadable || error == -ESRCH)
+	atomic_fetch_add_explicit(&executor->counters->unreadable, 1, memory_order_relaxed);
+	if (error == -ESRCH || atomic_exchange(&listener->warned_unreadable, true))
 		return;
-	listener->warned_unreadable = true;
 	log_warning("cannot read a process's memory: its GPU calls go to the driver unchanged "
 		    "(run as root, or give CAP_SYS_PTRACE)",
 		    "container=%s pid=%u error=\"%s\"", listener->container->label,
@@ -82,50 +79,45 @@ static uint64_t coarse_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void remember(struct ring *ring, struct listener *listener, pid_t tid)
+static void remember(struct executor *executor, struct listener *listener, pid_t tid)
 {
 	const struct engine *engine = listener->engine;
 	const struct mpu_settings *settings = &listener->entry->settings;
 
 	if (settings->policy != MPU_POLICY_OFF &&
 	    (settings->view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
-	    roster_due(&ring->recent, tid, coarse_ms()))
+	    roster_due(&executor->recent, tid, coarse_ms()))
 		roster_note(engine->roster, tid, engine->remembers_threads);
 }
 
 /* Lets SLOT pass, or puts down what is known of a call that is to be handled. */
-static bool decide(struct listener *listener, struct journal_slot *slot, int result,
-		   const struct nvos54_parameters *control, uint64_t address)
-{
-	if (result < 0 && result != -EFAULT)
-		warn_unreadable(listener, slot, result);
-	if (result || !watch_table_has(&listener->watch, control->cmd)) {
-		pass(listener, slot, result ? 0 : control->cmd, result ? "pass-unread" : "pass");
-		return false;
-	}
-	slot->control = *control;
-	slot->control_address = address;
-	return true;
-}
-
-bool call_received(struct ring *ring, struct listener *listener, struct journal_slot *slot)
+static bool is_ours(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
 	struct nvos54_parameters control;
 	uint64_t address;
-	int result;
+	int result = read_control(slot, &control, &address);
 
-	remember(ring, listener, (pid_t)slot->notification.pid);
-	ring_reading(ring);
-	result = read_control(slot, &control, &address);
-	ring_has_read(ring);
-	if (!decide(listener, slot, result, &control, address))
+	if (result < 0 && result != -EFAULT)
+		warn_unreadable(executor, listener, slot, result);
+	if (result || !watch_table_has(&listener->watch, control.cmd)) {
+		pass(executor, listener, slot, result ? 0 : control.cmd,
+		     result ? "pass-unread" : "pass");
 		return false;
+	}
+	slot->control = control;
+	slot->control_address = address;
 	slot->received_ns = engine_now_ns();
-	pool_submit(&listener->engine->pool, listener, slot);
 	return true;
 }
 
-/* ---- Handled calls: on a worker's thread ---- */
+void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
+{
+	remember(executor, listener, (pid_t)slot->notification.pid);
+	if (is_ours(executor, listener, slot))
+		handle(executor, listener, slot);
+}
+
+/* ---- Handled calls ---- */
 
 uint32_t get_u32(const uint8_t *base, size_t offset)
 {
@@ -460,22 +452,10 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 			      slot->answer.status, -errnum, took);
 }
 
-/* A record that another worker had: where it stood in the driver, or before, all is done again.
- * Returns false when that needs no worker. */
-static bool begin_again(struct listener *listener, struct journal_slot *slot)
+static void execute_and_deliver(struct executor *executor, struct listener *listener,
+				struct journal_slot *slot)
 {
-	struct nvos54_parameters control;
-	uint64_t address;
-	int result;
-
-	atomic_store(&slot->phase, JOURNAL_RECEIVED);
-	result = read_control(slot, &control, &address);
-	slot->received_ns = engine_now_ns();
-	return decide(listener, slot, result, &control, address);
-}
-
-static void handle(struct engine *engine, struct listener *listener, struct journal_slot *slot)
-{
+	struct engine *engine = listener->engine;
 	struct call call __attribute__((cleanup(release_call))) = {
 		.pids = &engine->options.pids,
 		.driver = &engine->options.driver,
@@ -491,7 +471,7 @@ static void handle(struct engine *engine, struct listener *listener, struct jour
 		deliver(engine, listener, slot);
 		break;
 	case PASS:
-		pass(listener, slot, slot->control.cmd, "pass");
+		pass(executor, listener, slot, slot->control.cmd, "pass");
 		break;
 	case TROUBLE:
 		answer_trouble(engine, listener, slot);
@@ -499,20 +479,24 @@ static void handle(struct engine *engine, struct listener *listener, struct jour
 	}
 }
 
-void call_handle(struct listener *listener, struct journal_slot *slot)
+static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
-	struct engine *engine = listener->engine;
+	if (atomic_load(&listener->entry->quarantined))
+		answer_trouble(listener->engine, listener, slot);
+	else
+		execute_and_deliver(executor, listener, slot);
+}
 
-	if (slot_was_taken_up(slot) && !succession_wait(listener, slot))
+/* A finished answer is written; where it stood in the driver, or before, all is done again. */
+void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot)
+{
+	if (!succession_wait(listener, slot))
 		return;
 	if (atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY) {
-		deliver(engine, listener, slot);
+		deliver(listener->engine, listener, slot);
 		return;
 	}
-	if (slot_was_taken_up(slot) && !begin_again(listener, slot))
-		return;
-	if (atomic_load(&listener->entry->quarantined))
-		answer_trouble(engine, listener, slot);
-	else
-		handle(engine, listener, slot);
+	atomic_store(&slot->phase, JOURNAL_RECEIVED);
+	if (is_ours(executor, listener, slot))
+		handle(executor, listener, slot);
 }

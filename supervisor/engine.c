@@ -9,8 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEFAULT_WORKERS = 16 };
-
 uint64_t engine_now_ns(void)
 {
 	struct timespec now;
@@ -85,15 +83,24 @@ void listener_release(struct listener *listener)
 		return;
 	close(listener->fd);
 	container_put(listener->engine, listener->container);
-	ring_release(atomic_load(&listener->ring));
 	free(listener);
 }
 
-static struct ring *next_ring(struct engine *engine)
+void listener_end(struct listener *listener)
 {
-	unsigned int number = atomic_fetch_add(&engine->next_ring, 1) % engine->rings;
+	struct engine *engine = listener->engine;
+	const struct engine_options *options = &engine->options;
+	uint32_t index = listener->index;
 
-	return atomic_load(&engine->ring[number]);
+	pthread_mutex_lock(&engine->lock);
+	engine->open[index] = NULL;
+	pthread_mutex_unlock(&engine->lock);
+	atomic_fetch_sub(&engine->listeners, 1);
+	atomic_store(&listener->entry->state, options->listener_closed ? JOURNAL_LISTENER_CLOSED
+								       : JOURNAL_LISTENER_FREE);
+	if (options->listener_closed)
+		options->listener_closed(options->context, index);
+	listener_release(listener);
 }
 
 static struct listener *new_listener(struct engine *engine, int fd, uint32_t index)
@@ -114,6 +121,7 @@ static struct listener *new_listener(struct engine *engine, int fd, uint32_t ind
 	listener->engine = engine;
 	listener->container = container;
 	listener->references = 1;
+	listener->work.listener = listener;
 	watch_table_build(&listener->watch, &engine->options.pids, &entry->settings);
 	return listener;
 }
@@ -127,9 +135,11 @@ int engine_add_listener(struct engine *engine, int fd, uint32_t index)
 		return -ENOMEM;
 	}
 	notify_sync_wake_up(fd);
-	if (engine->listener)
-		engine->listener[index] = listener_reference(listener);
-	ring_add(next_ring(engine), listener);
+	pthread_mutex_lock(&engine->lock);
+	engine->open[index] = listener;
+	pthread_mutex_unlock(&engine->lock);
+	atomic_fetch_add(&engine->listeners, 1);
+	idle_put(engine, listener);
 	return 0;
 }
 
@@ -138,19 +148,8 @@ int engine_add_listener(struct engine *engine, int fd, uint32_t index)
 static void free_engine(struct engine *engine)
 {
 	pthread_mutex_destroy(&engine->lock);
+	free(engine->open);
 	free(engine);
-}
-
-static int start_rings(struct engine *engine, unsigned int count, struct mpu_error *error)
-{
-	for (; engine->rings < count; engine->rings++) {
-		struct ring *ring = ring_start(engine, engine->rings, error);
-
-		if (!ring)
-			return -error->code;
-		engine->ring[engine->rings] = ring;
-	}
-	return 0;
 }
 
 /* Another driver has other controls. */
@@ -172,7 +171,6 @@ int engine_start(struct engine **out, const struct engine_options *options,
 		 struct mpu_error *error)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
-	unsigned int rings = options->rings ? options->rings : 1;
 	int result;
 
 	if (!engine)
@@ -185,12 +183,14 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	engine->roster = journal_roster(options->journal);
 	begin_counters(engine);
 	execute_bad_address();
-	if (options->takes_up && succession_begin(engine)) {
+	engine->open = calloc(JOURNAL_LISTENERS, sizeof(*engine->open));
+	if (!engine->open) {
 		free_engine(engine);
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
 	}
-	pool_start(&engine->pool, options->workers ? options->workers : DEFAULT_WORKERS);
-	result = start_rings(engine, rings < RINGS_MAX ? rings : RINGS_MAX, error);
+	succession_begin(engine);
+	executors_start(&engine->executors);
+	result = idle_start(engine, error);
 	if (!result)
 		result = watch_start(engine, error);
 	if (result) {
@@ -203,27 +203,22 @@ int engine_start(struct engine **out, const struct engine_options *options,
 
 bool engine_is_alive(struct engine *engine)
 {
-	bool alive = true;
+	uint64_t turns = atomic_load(&engine->idle.turns);
+	bool alive = turns != engine->seen_turns;
 
-	for (unsigned int i = 0; i < engine->rings; i++) {
-		struct ring *ring = atomic_load(&engine->ring[i]);
-		uint64_t turns = atomic_load(&ring->turns);
-
-		alive &= turns != engine->seen_turns[i];
-		engine->seen_turns[i] = turns;
-		ring_wake(ring);
-	}
+	engine->seen_turns = turns;
+	idle_wake(engine);
+	/* Nobody holds this lock for long; where somebody does, the keeper notices that we hang. */
+	pthread_mutex_lock(&engine->executors.lock);
+	pthread_mutex_unlock(&engine->executors.lock);
 	return alive;
 }
 
 static bool is_drained(struct engine *engine)
 {
-	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++) {
-		uint32_t phase = atomic_load(&journal_slot(engine->journal, i)->phase);
-
-		if (phase != JOURNAL_FREE)
+	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++)
+		if (atomic_load(&journal_slot(engine->journal, i)->phase) != JOURNAL_FREE)
 			return false;
-	}
 	return true;
 }
 
@@ -235,29 +230,25 @@ bool engine_drain(struct engine *engine, unsigned int timeout_ms)
 	while (!is_drained(engine)) {
 		if (engine_now_ns() > until)
 			return false;
+		executors_kick_all(engine);
 		usleep(200);
 	}
 	return true;
 }
 
-/* A ring that is alone with its listener may never come back from the target's memory. */
-static void wait_for_lonely(struct engine *engine)
-{
-	for (int i = 0; i < 1000 && atomic_load(&engine->alone); i++)
-		usleep(1000);
-}
-
+/* 1. Nothing new is begun. 2. What was begun ends. 3. The listeners close. */
 void engine_stop(struct engine *engine)
 {
-	succession_end(engine);
-	watch_stop(engine);
-	pool_stop(&engine->pool);
+	atomic_store(&engine->draining, true);
 	atomic_store(&engine->stopping, true);
-	for (unsigned int i = 0; i < engine->rings; i++)
-		ring_join(atomic_load(&engine->ring[i]));
-	wait_for_lonely(engine);
-	if (!atomic_load(&engine->alone))
-		free_engine(engine);
+	idle_stop(engine);
+	executors_stop(engine);
+	watch_stop(engine);
+	for (uint32_t i = 0; i < JOURNAL_LISTENERS; i++)
+		if (engine->open[i])
+			listener_release(engine->open[i]);
+	idle_close(engine);
+	free_engine(engine);
 }
 
 void engine_stats(struct engine *engine, struct engine_stats *stats)
@@ -265,15 +256,13 @@ void engine_stats(struct engine *engine, struct engine_stats *stats)
 	struct engine_counters *counters = engine->counters;
 
 	memset(stats, 0, sizeof(*stats));
-	for (unsigned int i = 0; i < RINGS_MAX; i++) {
-		stats->received += atomic_load(&counters->ring[i].received);
-		stats->passed += atomic_load(&counters->ring[i].passed);
-		stats->vanished += atomic_load(&counters->ring[i].vanished);
-		stats->unreadable += atomic_load(&counters->ring[i].unreadable);
+	for (unsigned int i = 0; i < COUNTERS; i++) {
+		stats->received += atomic_load(&counters->thread[i].received);
+		stats->passed += atomic_load(&counters->thread[i].passed);
+		stats->vanished += atomic_load(&counters->thread[i].vanished);
+		stats->unreadable += atomic_load(&counters->thread[i].unreadable);
 	}
-	for (unsigned int i = 0; i < engine->rings; i++)
-		stats->listeners += atomic_load(&atomic_load(&engine->ring[i])->listeners);
-	stats->listeners += atomic_load(&engine->alone);
+	stats->listeners = atomic_load(&engine->listeners);
 	stats->handled = atomic_load(&counters->handled);
 	stats->retried = atomic_load(&counters->retried);
 	stats->refused = atomic_load(&counters->refused);

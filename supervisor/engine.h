@@ -23,15 +23,10 @@ struct engine_options {
 	struct driver driver;
 	struct nvabi_pids pids;
 	enum pidmap_method pid_lookup;
-	bool with_uring;      /* false: epoll */
 	bool use_pidfd_thread; /* false: duplicate descriptors through the thread group's leader */
-	unsigned int rings;   /* threads that receive; 0: one */
-	unsigned int workers; /* threads that run handled calls, those that are stuck not counted;
-				 0: 16 */
 	struct journal *journal; /* borrowed; journal_begin() was called */
-	bool takes_up;		 /* engine_take_up() will be called */
 	struct trace *trace;	 /* borrowed, or NULL */
-	/* Called on a ring's thread when the last process of a listener's filter has ended; the
+	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */
 	void (*listener_closed)(void *context, uint32_t index);
 	void *context;
@@ -53,12 +48,12 @@ int engine_check_namespace(struct mpu_error *error);
  * -errno. */
 int engine_add_listener(struct engine *engine, int listener, uint32_t index);
 
-/* Takes up the records that a former engine left in the journal; called once, when all listeners
- * that are left of it were added. Returns how many. */
+/* Takes up the records that a former engine left in the journal, where there was one; called once, when
+ * all listeners that are left of it were added. Returns how many. */
 unsigned int engine_take_up(struct engine *engine);
 
-/* Whether every ring has taken a turn since the last time that this was asked; it is called every
- * second or so. */
+/* Whether the engine has moved since the last time that this was asked; it is called every second or
+ * so. */
 bool engine_is_alive(struct engine *engine);
 
 /* Receives no more, and waits up to TIMEOUT_MS for the calls in flight. Returns whether all were
@@ -79,7 +74,7 @@ struct engine_stats {
 	uint64_t retried;    /* answered EAGAIN */
 	uint64_t refused;    /* answered with a failure of ours: trouble that did not go away */
 	uint64_t taken_up;   /* records of a worker that ended */
-	uint64_t taken_over; /* rings whose listeners a fresh one took over */
+	uint64_t taken_over; /* listeners whose executor was stuck */
 	uint32_t listeners;  /* now */
 	struct {
 		uint32_t cmd;

@@ -198,31 +198,23 @@ struct journal_slot *journal_take(struct journal *journal)
 	return slot;
 }
 
-bool journal_is_scarce(struct journal *journal)
-{
-	return __atomic_load_n(&journal->slots.count, __ATOMIC_RELAXED) < JOURNAL_SLOTS / 4;
-}
-
 /* Answers are small but for those that a target wants large: that memory goes back at once. */
-static void clear_desk(struct journal *journal, const struct journal_slot *slot)
+void journal_clear(struct journal *journal, struct journal_slot *slot)
 {
-	struct journal_desk *desk = &journal->memory->desk[slot->desk - 1];
-
-	if (slot->answer.buffer_size > JOURNAL_DESK_PARAMS)
-		madvise(desk->buffer, sizeof(desk->buffer), MADV_REMOVE);
+	atomic_store_explicit(&slot->phase, JOURNAL_FREE, memory_order_release);
+	if (slot->desk && slot->answer.buffer_size > JOURNAL_DESK_PARAMS)
+		madvise(journal->memory->desk[slot->desk - 1].buffer, JOURNAL_DESK_BUFFER,
+			MADV_REMOVE);
+	slot->answer.buffer_size = 0;
 }
 
 void journal_give(struct journal *journal, struct journal_slot *slot)
 {
-	uint32_t desk = slot->desk;
-
-	atomic_store(&slot->phase, JOURNAL_FREE);
-	if (desk)
-		clear_desk(journal, slot);
+	journal_clear(journal, slot);
 	pthread_mutex_lock(&journal->lock);
+	if (slot->desk)
+		put_free(&journal->desks, slot->desk - 1);
 	slot->desk = 0;
-	if (desk)
-		put_free(&journal->desks, desk - 1);
 	put_free(&journal->slots, slot->index);
 	pthread_mutex_unlock(&journal->lock);
 }

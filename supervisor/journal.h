@@ -26,7 +26,7 @@ enum {
 	JOURNAL_SLOTS = 1024,
 	JOURNAL_SLOT_SIZE = 256,
 	JOURNAL_LISTENERS = 8192,
-	JOURNAL_DESKS = 128,
+	JOURNAL_DESKS = 256,
 	JOURNAL_DESK_PARAMS = 64 << 10,
 	JOURNAL_DESK_BUFFER = 1 << 20,
 	JOURNAL_COUNTERS = 32 << 10,
@@ -71,8 +71,6 @@ struct journal_slot {
 	/* A former owner that may be writing to the target still, from inside the kernel; or 0. */
 	pid_t writer, writer_process;
 	struct journal_answer answer;
-	struct journal_slot *next; /* this and the next are the working process's alone */
-	void *of;		   /* its listener there */
 	uint64_t received_ns;	   /* CLOCK_MONOTONIC, of handled calls */
 };
 
@@ -161,11 +159,11 @@ void journal_begin(struct journal *journal);
 /* Takes a free slot, all of it zero but its index. Returns NULL when all are in use. */
 struct journal_slot *journal_take(struct journal *journal);
 
-/* Whether few slots are left, so that who has many must wait. */
-bool journal_is_scarce(struct journal *journal);
-
 /* Gives a slot, and its desk, back. */
 void journal_give(struct journal *journal, struct journal_slot *slot);
+
+/* Done with what stands in SLOT, which is kept, with its desk, for the next. */
+void journal_clear(struct journal *journal, struct journal_slot *slot);
 
 /* Slot number INDEX, below JOURNAL_SLOTS. */
 struct journal_slot *journal_slot(struct journal *journal, uint32_t index);

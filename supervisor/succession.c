@@ -7,30 +7,17 @@
 #include "supervisor/kernel/notify.h"
 #include "supervisor/target.h"
 
-#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Of the workers that a record ends, and of those that end while they have it. */
 enum { DEATHS_MAX = 2, RETRIES_MAX = 16 };
 
-int succession_begin(struct engine *engine)
+void succession_begin(struct engine *engine)
 {
-	engine->listener = calloc(JOURNAL_LISTENERS, sizeof(*engine->listener));
-	if (!engine->listener)
-		return -ENOMEM;
 	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++)
 		if (atomic_load(&journal_slot(engine->journal, i)->phase) != JOURNAL_FREE)
 			engine->left[engine->left_count++] = i;
-	return 0;
-}
-
-void succession_end(struct engine *engine)
-{
-	for (uint32_t i = 0; engine->listener && i < JOURNAL_LISTENERS; i++)
-		if (engine->listener[i])
-			listener_release(engine->listener[i]);
-	free(engine->listener);
-	engine->listener = NULL;
 }
 
 static bool is_undead(const struct journal_header *header, pid_t process)
@@ -74,27 +61,56 @@ static void blame(struct engine *engine, struct listener *listener, struct journ
 		  slot->notification.pid, slot->control.cmd);
 }
 
-static void take_up(struct engine *engine, struct journal_slot *slot)
+/* The listener of SLOT, referenced, or NULL where it is gone. */
+static struct listener *find_listener(struct engine *engine, const struct journal_slot *slot)
 {
-	struct listener *listener =
-		slot->listener < JOURNAL_LISTENERS ? engine->listener[slot->listener] : NULL;
+	struct listener *listener = NULL;
+
+	pthread_mutex_lock(&engine->lock);
+	if (slot->listener < JOURNAL_LISTENERS)
+		listener = engine->open[slot->listener];
+	if (listener && listener->entry->generation == slot->generation)
+		listener_reference(listener);
+	else
+		listener = NULL;
+	pthread_mutex_unlock(&engine->lock);
+	return listener;
+}
+
+static void find_writer(struct journal_slot *slot)
+{
 	uint32_t phase = atomic_load(&slot->phase);
 
-	if (!listener || listener->entry->generation != slot->generation) {
-		journal_give(engine->journal, slot);
+	if (slot->writer || (phase != JOURNAL_WRITING && phase != JOURNAL_RECEIVING))
 		return;
-	}
-	if (!slot->writer && (phase == JOURNAL_WRITING || phase == JOURNAL_RECEIVING)) {
-		slot->writer = atomic_load(&slot->owner);
-		slot->writer_process = slot->owner_process;
-	}
-	if (phase == JOURNAL_RECEIVING && !slot->notification.id && !may_write(engine, slot)) {
+	slot->writer = atomic_load(&slot->owner);
+	slot->writer_process = slot->owner_process;
+}
+
+static bool was_never_filled(struct engine *engine, const struct journal_slot *slot)
+{
+	return atomic_load(&slot->phase) == JOURNAL_RECEIVING && !slot->notification.id &&
+	       !may_write(engine, slot);
+}
+
+static void take_up(struct engine *engine, struct journal_slot *slot)
+{
+	struct listener *listener = find_listener(engine, slot);
+	struct work *work = listener ? calloc(1, sizeof(*work)) : NULL;
+
+	find_writer(slot);
+	if (!work || was_never_filled(engine, slot)) {
+		free(work);
+		if (listener)
+			listener_release(listener);
 		journal_give(engine->journal, slot);
 		return;
 	}
 	blame(engine, listener, slot);
 	atomic_fetch_add(&engine->counters->taken_up, 1);
-	pool_submit(&engine->pool, listener, slot);
+	atomic_store(&slot->owner, 0);
+	*work = (struct work){.listener = listener, .record = slot};
+	executors_submit(engine, work);
 }
 
 unsigned int engine_take_up(struct engine *engine)
@@ -102,7 +118,6 @@ unsigned int engine_take_up(struct engine *engine)
 	for (uint32_t i = 0; i < engine->left_count; i++)
 		take_up(engine, journal_slot(engine->journal, engine->left[i]));
 	atomic_store(&journal_header(engine->journal)->crashed_thread, 0);
-	succession_end(engine);
 	return engine->left_count;
 }
 

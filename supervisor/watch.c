@@ -1,80 +1,57 @@
-/* NOTICE to everybody who edits beside: ring.c, pool.c, loop.c and watch.c are being replaced right now by
- * executors.c, idle.c and a new watch.c (one executor thread serves one active listener, blocked in RECV;
- * idle listeners lie in one epoll). Do not edit these four; mends of call.c, succession.c, journal.c go on. */
 /* The watch: a target can make a look into its memory take as long as it likes (userfaultfd, FUSE),
- * and the driver can take its time. Nobody else shall wait for that. */
+ * and the driver can take its time. Nobody else shall wait for that. And an executor that waits in
+ * vain shall not be kept from others, nor its listener from being idle. */
 #include "supervisor/engine-private.h"
 
-#include "base/log.h"
-
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
 
-/* Every TICK it looks; what stands still for one of them is stuck. After QUIET_TICKS without
- * anything it sleeps until a ring or a worker begins something. */
-enum { TICK_NS = 2000000, QUIET_TICKS = 32 };
+/* Every TICK it looks. What works on one notification for a whole tick is stuck; who waits for one
+ * for so many has waited long enough. */
+enum { TICK_NS = 2000000, WAITING_TICKS = 32 };
 
 struct seen {
-	uint64_t reading[RINGS_MAX];
-	uint64_t done;
+	uint64_t turn;
+	unsigned int ticks;
 };
 
-static struct ring *spare_ring(struct engine *engine, unsigned int number)
+/* Returns whether it must be looked at again. */
+static bool look_at(struct executor *executor, struct seen *seen, bool crowded)
 {
-	struct ring *ring = engine->spare;
-	struct mpu_error error = {0};
+	uint64_t turn = atomic_load(&executor->turn);
+	bool same = turn == seen->turn;
 
-	engine->spare = NULL;
-	if (!ring)
-		ring = ring_start(engine, number, &error);
-	if (!ring)
-		log_error("a container holds up the calls of others, and no thread can be had for "
-			  "these",
-			  "error=\"%s\"", error.text);
-	return ring;
-}
-
-static void replace_ring(struct engine *engine, unsigned int number, uint64_t reading)
-{
-	struct ring *stuck = atomic_load(&engine->ring[number]);
-	struct ring *fresh = spare_ring(engine, number);
-
-	if (!fresh)
-		return;
-	fresh->number = number;
-	fresh->counters = &engine->counters->ring[number];
-	if (!ring_take_over(stuck, reading, fresh)) {
-		engine->spare = fresh;
-		return;
+	seen->turn = turn;
+	seen->ticks = same ? seen->ticks + 1 : 0;
+	if (turn & EXECUTOR_ROBBED)
+		return false;
+	if (turn & 1) {
+		if (same)
+			executor_rob(executor, turn);
+		return true;
 	}
-	atomic_store(&engine->ring[number], fresh);
-	atomic_fetch_add(&engine->counters->taken_over, 1);
+	if (!atomic_load(&executor->listener))
+		return false;
+	if (same && (crowded || seen->ticks >= WAITING_TICKS))
+		executor_kick(executor);
+	return true;
 }
 
 /* Returns whether anything goes on. */
-static bool look_at_rings(struct engine *engine, struct seen *seen)
-{
-	bool active = false;
-
-	for (unsigned int i = 0; i < engine->rings; i++) {
-		uint64_t reading = atomic_load(&atomic_load(&engine->ring[i])->reading);
-
-		active |= reading != seen->reading[i] || reading & 1;
-		if (reading == seen->reading[i] && reading & 1)
-			replace_ring(engine, i, reading);
-		seen->reading[i] = reading;
-	}
-	return active;
-}
-
 static bool look(struct engine *engine, struct seen *seen)
 {
-	bool rings = look_at_rings(engine, seen);
+	struct executors *executors = &engine->executors;
+	bool active, crowded;
 
-	return pool_help(&engine->pool, engine, &seen->done) || rings;
+	pthread_mutex_lock(&executors->lock);
+	active = crowded = atomic_load(&executors->queued) != 0;
+	for (unsigned int i = 0; i < EXECUTORS_MAX; i++)
+		if (executors->all[i])
+			active |= look_at(executors->all[i], &seen[i], crowded);
+	pthread_mutex_unlock(&executors->lock);
+	return active;
 }
 
 void watch_wake(struct watch *watch)
@@ -116,18 +93,15 @@ static void *watch_thread(void *argument)
 {
 	const struct timespec tick = {.tv_nsec = TICK_NS};
 	struct engine *engine = argument;
-	struct seen seen = {.done = 0};
-	unsigned int quiet = 0;
+	struct seen seen[EXECUTORS_MAX];
 
+	memset(seen, 0, sizeof(seen));
 	prctl(PR_SET_NAME, "mpu-watch");
 	while (!is_stopping(&engine->watch)) {
-		quiet = look(engine, &seen) ? 0 : quiet + 1;
-		if (quiet < QUIET_TICKS) {
+		if (look(engine, seen))
 			nanosleep(&tick, NULL);
-			continue;
-		}
-		sleep_until_woken(engine, &seen);
-		quiet = 0;
+		else
+			sleep_until_woken(engine, seen);
 	}
 	return NULL;
 }
@@ -162,7 +136,4 @@ void watch_stop(struct engine *engine)
 	pthread_cond_destroy(&watch->wake);
 	pthread_mutex_destroy(&watch->lock);
 	watch->started = false;
-	if (engine->spare)
-		ring_join(engine->spare);
-	engine->spare = NULL;
 }

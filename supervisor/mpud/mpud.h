@@ -16,7 +16,6 @@ struct mpud_options {
 	const char *driver_version;   /* or NULL */
 	const char *dev_root;	      /* or NULL */
 	struct mpu_settings settings; /* where a container says nothing */
-	unsigned int rings;
 	unsigned int watchdog; /* seconds without a sign of life after which a worker is replaced */
 	bool replace;	       /* take over from a running mpud */
 };

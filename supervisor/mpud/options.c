@@ -24,7 +24,6 @@ static const char usage[] =
     "                          deny memory in which the driver writes host PIDs (allow)\n"
     "  --driver-version=V      take this version, do not ask the driver\n"
     "  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
-    "  --rings=N               threads that receive calls (1)\n"
     "  --watchdog=SECONDS      replace a worker that gives no sign of life for so long\n"
     "                          (5)\n"
     "  --replace               take all over from the mpud that runs, without a lost\n"
@@ -41,7 +40,6 @@ enum option_id {
 	OPTION_SHARED_PIDS,
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
-	OPTION_RINGS,
 	OPTION_WATCHDOG,
 	OPTION_REPLACE,
 	OPTION_LOG,
@@ -57,7 +55,6 @@ static const struct option long_options[] = {
     {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
     {"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
     {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
-    {"rings", required_argument, NULL, OPTION_RINGS},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"replace", no_argument, NULL, OPTION_REPLACE},
     {"log", required_argument, NULL, OPTION_LOG},
@@ -108,8 +105,6 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 	case OPTION_DEV_ROOT:
 		options->dev_root = value;
 		return value[0];
-	case OPTION_RINGS:
-		return parse_count(value, 64, &options->rings);
 	case OPTION_WATCHDOG:
 		return parse_count(value, 3600, &options->watchdog);
 	case OPTION_REPLACE:
@@ -125,7 +120,7 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 {
 	int id, index;
 
-	*options = (struct mpud_options){.rings = 1, .watchdog = 5};
+	*options = (struct mpud_options){.watchdog = 5};
 	log_set_level(LOG_LEVEL_INFO);
 	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
 		if (id == OPTION_HELP)

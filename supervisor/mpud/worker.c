@@ -71,11 +71,8 @@ static int start_engine(struct worker *worker, struct mpu_error *error)
 		return result;
 	journal_begin(start->journal);
 	worker->options.pid_lookup = engine_best_pid_lookup();
-	worker->options.with_uring = true;
 	worker->options.use_pidfd_thread = true;
-	worker->options.rings = start->options->rings;
 	worker->options.journal = start->journal;
-	worker->options.takes_up = true;
 	worker->options.listener_closed = listener_closed;
 	worker->options.context = worker;
 	return engine_start(&worker->engine, &worker->options, error);

@@ -109,7 +109,6 @@ static int start_engine(struct back *back, struct mpu_error *error)
 	struct engine_options engine = {.driver = back->plan->driver,
 					.pids = back->plan->pids,
 					.pid_lookup = options->pid_lookup,
-					.with_uring = options->with_uring,
 					.use_pidfd_thread = options->use_pidfd_thread,
 					.journal = back->journal,
 					.trace = back->trace};

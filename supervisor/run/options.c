@@ -19,7 +19,6 @@ enum option_id {
 	OPTION_STATS,
 	OPTION_TRACE,
 	OPTION_PID_LOOKUP,
-	OPTION_EVENT_LOOP,
 	OPTION_FD_LOOKUP,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -47,8 +46,6 @@ static const char usage[] =
 	"  --pid-lookup=nsfs|nspid how PIDs are looked up (the best this kernel has)\n"
 	"  --fd-lookup=thread|process\n"
 	"                          how descriptors are taken (the best this kernel has)\n"
-	"  --event-loop=io_uring|epoll\n"
-	"                          how calls are waited for (io_uring where allowed)\n"
 	"  --help, --version\n"
 	"\n"
 	"Exit status: that of COMMAND; 125 mpu-run itself failed, 126 COMMAND cannot be\n"
@@ -65,7 +62,6 @@ static const struct option long_options[] = {
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"trace", optional_argument, NULL, OPTION_TRACE},
 	{"pid-lookup", required_argument, NULL, OPTION_PID_LOOKUP},
-	{"event-loop", required_argument, NULL, OPTION_EVENT_LOOP},
 	{"fd-lookup", required_argument, NULL, OPTION_FD_LOOKUP},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
@@ -171,8 +167,6 @@ static int apply(int id, struct run_options *options)
 		return -1;
 	case OPTION_PID_LOOKUP:
 		return parse_pid_lookup(optarg, &options->pid_lookup);
-	case OPTION_EVENT_LOOP:
-		return parse_two(id, optarg, "io_uring", "epoll", &options->with_uring);
 	case OPTION_FD_LOOKUP:
 		return parse_fd_lookup(optarg, &options->use_pidfd_thread);
 	case OPTION_HELP:
@@ -209,7 +203,6 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	int id, result;
 
 	*options = (struct run_options){.pid_lookup = engine_best_pid_lookup(),
-					.with_uring = true,
 					.use_pidfd_thread = true};
 	opterr = 0;
 	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {

@@ -30,7 +30,7 @@ struct run_options {
 	bool trace;
 	const char *trace_path; /* or NULL: standard error */
 	enum pidmap_method pid_lookup;
-	bool with_uring, use_pidfd_thread;
+	bool use_pidfd_thread;
 };
 
 /* All that is found out before anything is started. */

@@ -157,8 +157,7 @@ void agent_start_floor(int listener, bool sync);
 
 /* One engine of mpu, of release VERSION. DEV_ROOT may be NULL. */
 struct agent;
-struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup,
-			bool with_uring);
+struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup);
 /* MPU owns LISTENER. */
 void agent_give(struct agent *mpu, int listener);
 

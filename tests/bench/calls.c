@@ -58,17 +58,15 @@ static const struct {
 	const char *name;
 	enum target_kind kind;
 	enum answerer answerer;
-	bool uring;
 	unsigned int slower; /* makes that many times fewer calls in a round */
 } passing[] = {
-    {"bare ioctl", TARGET_BARE, AGENT_NONE, false, 1},
-    {"floor loop", TARGET_FILTERED, AGENT_FLOOR, false, 1},
-    {"mpu", TARGET_FILTERED, AGENT_MPU, true, 1},
-    {"mpu, epoll", TARGET_FILTERED, AGENT_MPU, false, 1},
-    {"agent without sync wake-up", TARGET_FILTERED, AGENT_PLAIN, false, 1},
-    {"strace --seccomp-bpf", TARGET_STRACED, AGENT_NONE, false, 20},
+    {"bare ioctl", TARGET_BARE, AGENT_NONE, 1},
+    {"floor loop", TARGET_FILTERED, AGENT_FLOOR, 1},
+    {"mpu", TARGET_FILTERED, AGENT_MPU, 1},
+    {"agent without sync wake-up", TARGET_FILTERED, AGENT_PLAIN, 1},
+    {"strace --seccomp-bpf", TARGET_STRACED, AGENT_NONE, 20},
 };
-enum { PASSING = sizeof(passing) / sizeof(passing[0]), THE_FLOOR = 1, MPU = 2, STRACE = 5 };
+enum { PASSING = sizeof(passing) / sizeof(passing[0]), THE_FLOOR = 1, MPU = 2, STRACE = 4 };
 
 static bool has_strace(void)
 {
@@ -76,7 +74,7 @@ static bool has_strace(void)
 }
 
 static void pass(unsigned int threads, struct target_work work, unsigned int rounds,
-		 struct agent *const agents[2])
+		 struct agent *agent)
 {
 	struct contender *contenders = calloc(PASSING, sizeof(*contenders));
 	/* With pauses strace says nothing new. */
@@ -89,8 +87,7 @@ static void pass(unsigned int threads, struct target_work work, unsigned int rou
 
 		own.calls = work.calls / passing[i].slower + 1;
 		snprintf(contenders[i].name, sizeof(contenders[i].name), "%s", passing[i].name);
-		add_pair(&contenders[i], &options, passing[i].answerer, agents[passing[i].uring],
-			 own);
+		add_pair(&contenders[i], &options, passing[i].answerer, agent, own);
 	}
 	compete(contenders, count, rounds);
 	if (work.pause_us)
@@ -117,13 +114,11 @@ void section_pass(void)
 {
 	struct target_work work = {.calls = bench_count(4000, 100)};
 	struct target_work apart = {.calls = bench_count(500, 20), .pause_us = 200};
-	struct agent *agents[2];
+	struct agent *agent = agent_mpu("580.142", NULL, PIDMAP_NSPID);
 
-	for (int uring = 0; uring < 2; uring++)
-		agents[uring] = agent_mpu("580.142", NULL, PIDMAP_NSPID, uring);
-	pass(1, work, bench_count(100, 2), agents);
-	pass(8, work, bench_count(30, 2), agents);
-	pass(1, apart, bench_count(30, 2), agents);
+	pass(1, work, bench_count(100, 2), agent);
+	pass(8, work, bench_count(30, 2), agent);
+	pass(1, apart, bench_count(30, 2), agent);
 }
 
 /* ---- handled ---- */
@@ -229,8 +224,8 @@ void section_handled(void)
 
 	bench_driver();
 	make_questions(worlds, handled, bare);
-	agents[0] = agent_mpu(NULL, bench_options.dev_root, PIDMAP_NSFS, true);
-	agents[1] = agent_mpu(NULL, bench_options.dev_root, PIDMAP_NSPID, true);
+	agents[0] = agent_mpu(NULL, bench_options.dev_root, PIDMAP_NSFS);
+	agents[1] = agent_mpu(NULL, bench_options.dev_root, PIDMAP_NSPID);
 	report_section("handled", "A handled call (the driver is simulated, in FUSE)");
 	for (unsigned int i = 0; i < QUESTIONS; i++)
 		handled_question(&handled[i], &bare[i], &worlds[handled[i].gpu], agents);

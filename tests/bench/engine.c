@@ -12,11 +12,9 @@ struct agent {
 	struct journal *journal;
 };
 
-struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup,
-			bool with_uring)
+struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup)
 {
-	struct engine_options options = {
-	    .pid_lookup = lookup, .with_uring = with_uring, .use_pidfd_thread = true};
+	struct engine_options options = {.pid_lookup = lookup, .use_pidfd_thread = true};
 	struct agent *agent = calloc(1, sizeof(*agent));
 	struct mpu_error error = {0};
 

@@ -64,7 +64,7 @@ static void end_groups(struct contender *contenders, unsigned int count)
 
 static struct agent *mpu_for_passing(void)
 {
-	return agent_mpu("580.142", NULL, PIDMAP_NSPID, true);
+	return agent_mpu("580.142", NULL, PIDMAP_NSPID);
 }
 
 /* An engine each, all alive at once. */

@@ -69,7 +69,7 @@ static int pass(const char *program, const char *calls)
 	close(sockets[1]);
 	if (message_receive(sockets[0], &word, 1, &listener) || listener < 0)
 		bench_die("no listener came");
-	agent_give(agent_mpu("580.142", NULL, PIDMAP_NSPID, false), listener);
+	agent_give(agent_mpu("580.142", NULL, PIDMAP_NSPID), listener);
 	return waitpid(pid, &status, 0) != pid || status;
 }
 

@@ -297,8 +297,8 @@ def test_denied_shared_pids_are_answered_as_without_the_feature():
 
 def test_every_way_of_waiting_and_looking_up_gives_the_same():
     def check(simrm):
-        for options in ([], ["--event-loop=epoll"], ["--fd-lookup=process"],
-                        ["--pid-lookup=nspid", "--event-loop=epoll", "--fd-lookup=process"]):
+        for options in ([], ["--fd-lookup=process"],
+                        ["--pid-lookup=nspid", "--fd-lookup=process"]):
             book = Book()
             inside = Container(programs, simrm, mpu(simrm, "--pid-ns", *options))
             try:

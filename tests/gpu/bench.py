@@ -64,9 +64,7 @@ def diagnosis(programs):
         "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
         "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
         "mpu-run": [run, "--"],
-        "mpu-run, epoll": [run, "--event-loop=epoll", "--"],
         "mpu-run --policy=off": [run, "--policy=off", "--"],
-        "mpu-run --policy=off, epoll": [run, "--policy=off", "--event-loop=epoll", "--"],
         "mpu-run --pid-ns": [run, "--pid-ns", "--"],
         "unshare --pid": ["unshare", "--pid", "--fork", "--mount-proc"],
     }

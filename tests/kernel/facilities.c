@@ -5,7 +5,6 @@
 #include "supervisor/kernel/notify.h"
 #include "supervisor/kernel/nsfs.h"
 #include "supervisor/kernel/pidfd.h"
-#include "supervisor/loop.h"
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
@@ -30,7 +29,6 @@ int main(void)
 	struct mpu_error error = {0};
 	unsigned int flags = filter_probe_flags(&error);
 	int listener = flags ? own_listener(flags, &error) : -1;
-	struct loop loop;
 
 	if (listener < 0) {
 		fprintf(stderr, "facilities: %s\n", error.text);
@@ -40,12 +38,5 @@ int main(void)
 	tell("sync-wake-up", !notify_sync_wake_up(listener));
 	tell("pidfd-thread", pidfd_has_thread());
 	tell("nsfs-pids", nsfs_translates());
-	if (loop_init(&loop, true)) {
-		fprintf(stderr, "facilities: no event loop\n");
-		return 1;
-	}
-	tell("io_uring", loop.uring);
-	tell("uring-defer-taskrun", loop.uring && loop.ring.flags & IORING_SETUP_DEFER_TASKRUN);
-	loop_close(&loop);
 	return 0;
 }

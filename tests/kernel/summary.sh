@@ -75,14 +75,14 @@ write_summary() {
 
 		Of the facilities, \`wait-killable\` keeps signals from disturbing a call that is being answered,
 		\`sync-wake-up\` makes calls cheaper, \`pidfd-thread\` takes a descriptor from the very thread,
-		\`nsfs-pids\` translates PIDs in the kernel, \`uring-defer-taskrun\` is the cheapest mode of io_uring.
-		What a kernel has not got mpu makes up for: by the leader's descriptors, by NSpid, by a plain ring.
+		\`nsfs-pids\` translates PIDs in the kernel.
+		What a kernel has not got mpu makes up for: by the leader's descriptors, by NSpid,.
 
 	END
 	row '' release_of
 	row '---' line_under
 	row 'Debian suite' package_of
-	for facility in wait-killable sync-wake-up pidfd-thread nsfs-pids io_uring uring-defer-taskrun; do
+	for facility in wait-killable sync-wake-up pidfd-thread nsfs-pids; do
 		row "$facility" facility_of "$facility"
 	done
 	row 'seconds in all, boot included' seconds_of

@@ -145,7 +145,7 @@ def test_settings_come_from_annotations_then_metadata_then_options():
 
 
 def test_mpud_says_what_is_wrong_with_its_options():
-    for option, reason in [("--view=all", "--view does not take all"), ("--rings=0", "--rings"),
+    for option, reason in [("--view=all", "--view does not take all"), ("--watchdog=0", "--watchdog"),
                            ("--socket=relative", "--socket"), ("operand", "operand"),
                            ("--socket-group=nobody-has-this", "no group"),
                            (f"--socket=/{'x' * 120}", "too long")]:

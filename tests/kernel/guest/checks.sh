@@ -285,17 +285,7 @@ lookup_asked_for() {
 }
 
 slow_ways_alone() {
-	exact run --pid-lookup=nspid --fd-lookup=process --event-loop=epoll --pid-ns -- look
-}
-
-without_io_uring() {
-	local status
-
-	echo 2 >/proc/sys/kernel/io_uring_disabled || return
-	kernel-facilities | grep -q '^io_uring no' && exact run --pid-ns -- look
-	status=$?
-	echo 0 >/proc/sys/kernel/io_uring_disabled
-	return $status
+	exact run --pid-lookup=nspid --fd-lookup=process --pid-ns -- look
 }
 
 without_user_namespaces() {
@@ -368,9 +358,6 @@ lacking() {
 		lookup_asked_for nsfs-pids --pid-lookup=nsfs 'Linux 6.11'
 	check 'mpu-run --fd-lookup=thread: works, or says that 6.9 has it' \
 		lookup_asked_for pidfd-thread --fd-lookup=thread 'Linux 6.9'
-	if [ -e /proc/sys/kernel/io_uring_disabled ]; then
-		check 'io_uring forbidden: epoll, and exact' without_io_uring
-	fi
 	check 'user namespaces forbidden: the message says so' without_user_namespaces
 	check 'no /proc/driver/nvidia/version: the message says so' no_version_without_the_module
 	check 'within a PID namespace: the message says so' \
@@ -383,7 +370,6 @@ lacking() {
 
 check 'mpu finds the facilities of the kernel' facilities
 check 'WAIT_KILLABLE_RECV from 5.19 on' facility_since wait-killable 5.19
-check 'deferred io_uring work from 6.1 on' facility_since uring-defer-taskrun 6.1
 check 'sync wake-up from 6.6 on' facility_since sync-wake-up 6.6
 check 'pidfds of threads from 6.9 on' facility_since pidfd-thread 6.9
 check 'PIDs by nsfs from 6.11 on' facility_since nsfs-pids 6.11

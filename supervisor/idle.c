@@ -1,0 +1,115 @@
+/* Listeners on which nothing happens lie in one epoll, thousands of them at no cost. */
+#include "supervisor/engine-private.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { EVENTS = 64 };
+
+/* Says nothing more after one event, until the listener is put here again. */
+void idle_put(struct engine *engine, struct listener *listener)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = listener};
+
+	if (epoll_ctl(engine->idle.epoll, EPOLL_CTL_MOD, listener->fd, &event) == 0 ||
+	    (errno == ENOENT &&
+	     epoll_ctl(engine->idle.epoll, EPOLL_CTL_ADD, listener->fd, &event) == 0))
+		return;
+	log_error("cannot wait for a container's calls", "container=%s error=\"%s\"",
+		  listener->container->label, strerror(errno));
+}
+
+/* A listener that has closed says so together with its last notification, or alone. */
+static void heed(struct engine *engine, const struct epoll_event *event)
+{
+	struct listener *listener = event->data.ptr;
+
+	if (atomic_load(&engine->draining))
+		return;
+	if (event->events & EPOLLIN) {
+		listener_reference(listener);
+		executors_submit(engine, &listener->work);
+	} else if (event->events & EPOLLHUP) {
+		epoll_ctl(engine->idle.epoll, EPOLL_CTL_DEL, listener->fd, NULL);
+		listener_end(listener);
+	} else {
+		idle_put(engine, listener);
+	}
+}
+
+static void *idle_thread(void *argument)
+{
+	struct engine *engine = argument;
+	struct epoll_event events[EVENTS];
+	uint64_t count;
+
+	prctl(PR_SET_NAME, "mpu-idle");
+	while (!atomic_load(&engine->stopping)) {
+		int ready = epoll_wait(engine->idle.epoll, events, EVENTS, -1);
+
+		atomic_fetch_add(&engine->idle.turns, 1);
+		if (ready < 0 && errno != EINTR) {
+			log_error("cannot wait for calls", "error=\"%s\"", strerror(errno));
+			usleep(10000);
+		}
+		for (int i = 0; i < ready; i++) {
+			if (events[i].data.ptr)
+				heed(engine, &events[i]);
+			else if (read(engine->idle.wake, &count, sizeof(count)) < 0)
+				continue;
+		}
+	}
+	return NULL;
+}
+
+int idle_start(struct engine *engine, struct mpu_error *error)
+{
+	struct idle *idle = &engine->idle;
+	struct epoll_event event = {.events = EPOLLIN};
+	sigset_t all, before;
+	int result;
+
+	idle->epoll = epoll_create1(EPOLL_CLOEXEC);
+	idle->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (idle->epoll < 0 || idle->wake < 0 ||
+	    epoll_ctl(idle->epoll, EPOLL_CTL_ADD, idle->wake, &event))
+		return mpu_fail(error, errno, "cannot wait for calls: %s", strerror(errno));
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	result = pthread_create(&idle->thread, NULL, idle_thread, engine);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	idle->started = !result;
+	return result ? mpu_fail(error, result, "cannot start a thread: %s", strerror(result)) : 0;
+}
+
+void idle_wake(struct engine *engine)
+{
+	uint64_t one = 1;
+
+	(void)!write(engine->idle.wake, &one, sizeof(one));
+}
+
+void idle_stop(struct engine *engine)
+{
+	if (!engine->idle.started)
+		return;
+	idle_wake(engine);
+	pthread_join(engine->idle.thread, NULL);
+	engine->idle.started = false;
+}
+
+void idle_close(struct engine *engine)
+{
+	if (engine->idle.epoll >= 0)
+		close(engine->idle.epoll);
+	if (engine->idle.wake >= 0)
+		close(engine->idle.wake);
+	engine->idle.epoll = engine->idle.wake = -1;
+}
