@@ -333,7 +333,7 @@ with_driver() {
 	check "$version: 10 times, stopped and continued within the calls" \
 		exact run --policy=always --pid-ns -- env LOOK_DISTURBED=10 look
 	check "$version: the same for an ordinary user, in a user namespace" as_ordinary_user
-	check "$version: the same by NSpid, leader's descriptors and epoll" slow_ways_alone
+	check "$version: the same by NSpid, leader's descriptors" slow_ways_alone
 	check "$version: exit status and signals come out" exit_status_is_passed_on
 	check "$version: mpu-run killed takes all along" killed_takes_all_along
 	check "$version: a runc container sees wrong PIDs without mpu" container_natively_wrong
