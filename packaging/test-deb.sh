@@ -5,8 +5,8 @@
 #   packaging/test-deb.sh [--keep] [DIRECTORY]
 #
 # DIRECTORY is for the packages and the root folder (a new one, removed at the end; with --keep it
-# stays). Debian comes from the mirror that this machine's apt uses. What cannot be tried here is
-# said and fails, but for the start of units, for which the root folder has no systemd running.
+# stays). Debian comes from the mirror that this machine's apt uses. What cannot be tried here fails,
+# or is said not to have been run.
 set -u
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$root/tests/lib/results.sh"
@@ -58,7 +58,9 @@ main() {
 	try 'apt upgrades, and the hooks and what was disabled stay so' upgrade
 	try 'removing takes the hooks away' remove
 	try 'purging leaves nothing' purge
-	result not-run 'mpud under systemd' 'no systemd runs in the root folder; see docs/packaging.md'
+	try 'a booted systemd starts and stops the units with the package' under_systemd
+	result not-run 'mpud answers calls under systemd' \
+		'systemd boots in a PID namespace of its own here, where mpud refuses to start'
 	exit $failed
 }
 
@@ -398,6 +400,52 @@ remove() {
 purge() {
 	in_root apt-get purge -q -y '~c' && ! in_root dpkg-query -s mpu libnvabi0 libnvabi-dev &&
 		list_files | diff "$work/before" -
+}
+
+# What a booted systemd says, from a unit of its own, which powers off at the end.
+under_systemd() {
+	umount -R "$target/dev" "$target/proc" && rm "$target/usr/sbin/policy-rc.d" || return
+	in_root apt-get install -q -y --no-install-recommends systemd systemd-sysv dbus || return
+	cp "$work/packages"/mpu_*.deb "$target/root"
+	cat >"$target/root/try.sh" <<-'END'
+		#!/bin/sh
+		trap 'echo $? >/root/status; systemctl poweroff' EXIT
+		set -ex
+		export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
+		dpkg -i /root/mpu_*-1_*.deb
+		systemctl is-enabled mpud.socket
+		systemctl is-active mpud.socket
+		test -S /run/mpu/mpud.sock
+		test "$(systemctl show -P NeedDaemonReload mpud.service)" = no
+		# It is found and run, and says why it cannot work here.
+		if systemctl start mpud.service; then exit 1; fi
+		journalctl --sync
+		journalctl -u mpud.service | grep 'not in the initial PID namespace'
+		systemctl stop mpud.service
+		systemctl reset-failed
+		dpkg -i /root/mpu_*-2_*.deb
+		systemctl is-active mpud.socket
+		dpkg -P mpu
+		if systemctl is-active mpud.socket; then exit 1; fi
+		test -z "$(systemctl list-unit-files --no-legend 'mpud*')"
+		test ! -e /run/mpu
+	END
+	chmod 755 "$target/root/try.sh"
+	cat >"$target/etc/systemd/system/try.service" <<-'END'
+		[Unit]
+		After=dbus.service basic.target
+		[Service]
+		Type=oneshot
+		ExecStart=/root/try.sh
+		StandardOutput=file:/root/try.log
+		StandardError=file:/root/try.log
+		[Install]
+		WantedBy=multi-user.target
+	END
+	in_root systemctl enable try.service &&
+		timeout 120 systemd-nspawn --register=no --keep-unit --console=pipe \
+			--directory="$target" --boot
+	cat "$target/root/try.log" && [ "$(cat "$target/root/status")" = 0 ]
 }
 
 clean_up() {
