@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "runtime-hook/lxc.h"
 #include "runtime-hook/profile.h"
 
 #include <errno.h>
@@ -16,8 +17,9 @@ struct facts {
 	char runtime[PATH_MAX];
 	char socket_option[512];
 	char runtime_option[512];
+	char lxc_socket[512];
 	const struct hook_settings *settings;
-	const char *base;	 /* the profile that Kubernetes' is made from, or NULL */
+	const char *base;	 /* the profile that Kubernetes' or LXC's is made from, or NULL */
 	struct mpu_error *error; /* why one of them could not be made */
 };
 
@@ -128,8 +130,28 @@ static struct json_object *docker_runtime(const struct facts *facts)
 	return runtime;
 }
 
-/* For lxc.include: one line. */
+/* For lxc.include: LXC forwards to mpud what RM control its containers call. */
 static char *lxc_config(const struct facts *facts)
+{
+	const char *metadata = facts->settings->metadata;
+	char *text = NULL;
+
+	if (asprintf(&text,
+		     "lxc.seccomp.profile = /etc/lxc/mpu.seccomp\n"
+		     "lxc.seccomp.notify.proxy = unix:%s\n%s%s%s",
+		     facts->lxc_socket, metadata ? "lxc.seccomp.notify.cookie = " : "",
+		     metadata ? metadata : "", metadata ? "\n" : "") < 0)
+		return NULL;
+	return text;
+}
+
+static char *lxc_seccomp(const struct facts *facts)
+{
+	return lxc_profile(facts->base, facts->error);
+}
+
+/* For lxc.include, without forwarding. */
+static char *lxc_hook_config(const struct facts *facts)
 {
 	char *text = NULL;
 
@@ -158,6 +180,8 @@ static const struct place places[] = {
     {"kubernetes", "/var/lib/kubelet/seccomp/profiles/mpu.json", .make = kubernetes_profile},
     {"cdi", "/etc/cdi/mpu.json", .make = cdi_spec},
     {"lxc", "/etc/lxc/mpu.conf", .write = lxc_config},
+    {"lxc", "/etc/lxc/mpu.seccomp", .write = lxc_seccomp},
+    {"lxc", "/etc/lxc/mpu-start-host.conf", .write = lxc_hook_config},
 };
 
 enum { PLACES = sizeof(places) / sizeof(places[0]) };
@@ -281,8 +305,8 @@ static int take_file(const char *path, struct mpu_error *error)
 	return mpu_fail(error, errno, "cannot remove %s: %s", path, strerror(errno));
 }
 
-static int find_programs(struct facts *facts, const struct hook_settings *settings,
-			 struct mpu_error *error)
+static int find_facts(struct facts *facts, const struct install_request *request,
+		      const struct hook_settings *settings, struct mpu_error *error)
 {
 	ssize_t length = readlink("/proc/self/exe", facts->hook, sizeof(facts->hook) - 1);
 	char *name;
@@ -291,10 +315,19 @@ static int find_programs(struct facts *facts, const struct hook_settings *settin
 		return mpu_fail(error, errno, "cannot tell where this program lies: %s",
 				strerror(errno));
 	facts->hook[length] = '\0';
+	if (!strchr(settings->socket, '/'))
+		return mpu_fail(error, EINVAL, "--socket=%s: it takes a path with a /",
+				settings->socket);
 	name = strrchr(facts->hook, '/');
 	snprintf(facts->runtime, sizeof(facts->runtime), "%.*s/mpu-runtime",
 		 (int)(name - facts->hook), facts->hook);
 	facts->settings = settings;
+	if (request->lxc_socket)
+		snprintf(facts->lxc_socket, sizeof(facts->lxc_socket), "%s", request->lxc_socket);
+	else
+		snprintf(facts->lxc_socket, sizeof(facts->lxc_socket), "%.*s/lxc.sock",
+			 (int)(strrchr(settings->socket, '/') - settings->socket),
+			 settings->socket);
 	if (settings->runtime)
 		snprintf(facts->runtime_option, sizeof(facts->runtime_option), "--runtime=%s",
 			 settings->runtime);
@@ -337,7 +370,7 @@ int install_run(const struct install_request *request, const struct hook_setting
 		struct mpu_error *error)
 {
 	struct facts facts = {.base = request->base, .error = error};
-	int result = find_programs(&facts, settings, error);
+	int result = find_facts(&facts, request, settings, error);
 
 	return result ? result : each_place(request, &facts, error);
 }

@@ -8,7 +8,11 @@
 struct install_request {
 	unsigned int targets; /* bits by install_add_target() */
 	const char *root;     /* a folder that stands for /, or NULL */
-	const char *base; /* the seccomp profile that Kubernetes' is made from, or NULL for none */
+	/* The seccomp profile that Kubernetes' is made from, or NULL for none; and LXC's, or NULL
+	 * for the one that LXC has by itself. */
+	const char *base;
+	const char *lxc_socket; /* where mpud listens for LXC's monitors, or NULL: lxc.sock beside
+				   its other socket */
 };
 
 /* Adds the engine NAME (podman, docker, kubernetes, cdi, lxc). Returns 0 or -ENOENT. */

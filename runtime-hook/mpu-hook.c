@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "runtime-hook/config.h"
 #include "runtime-hook/install.h"
+#include "runtime-hook/lxc.h"
 #include "runtime-hook/options.h"
 #include "runtime-hook/prestart.h"
 #include "runtime-hook/profile.h"
@@ -22,7 +23,7 @@ static const char usage[] =
     "  createRuntime     the same\n"
     "  lxc               the same, for LXC's start-host hook\n"
     "  profile [FILE]    a seccomp profile made from FILE, or from none, to standard\n"
-    "                    output\n"
+    "                    output; with --lxc one of LXC's\n"
     "  install TARGET    puts the files for an engine in place: --podman --docker\n"
     "                    --kubernetes --cdi --lxc\n"
     "  uninstall TARGET  takes them away again\n"
@@ -44,15 +45,17 @@ static const char usage[] =
     "                          with the reason, for podman, which drops what a\n"
     "                          precreate hook says\n"
     "  --root=DIR              install, uninstall: below DIR instead of /\n"
-    "  --base=FILE             install --kubernetes: the seccomp profile to start\n"
-    "                          from (none)\n"
+    "  --base=FILE             install --kubernetes, --lxc: the seccomp profile to\n"
+    "                          start from (none; LXC's own)\n"
+    "  --lxc-socket=PATH       install --lxc: where mpud listens for LXC's monitors\n"
+    "                          (lxc.sock beside mpud's socket)\n"
     "  --help, --version\n";
 
 struct arguments {
 	struct options options;
 	struct install_request install;
 	const char *command, *operand;
-	bool fail_late;
+	bool fail_late, lxc;
 };
 
 static int run_precreate(const struct arguments *arguments, struct mpu_error *error)
@@ -106,6 +109,14 @@ static int run_profile(const struct hook_settings *settings, const char *path,
 	return result ? result : json_write(STDOUT_FILENO, profile, error);
 }
 
+static int run_lxc_profile(const char *path, struct mpu_error *error)
+{
+	cleanup_free char *profile = lxc_profile(path, error);
+
+	return profile ? json_write_bytes(STDOUT_FILENO, profile, strlen(profile), error)
+		       : -error->code;
+}
+
 static int parse_option(struct arguments *arguments, const char *name, const char *value,
 			struct mpu_error *error)
 {
@@ -125,6 +136,11 @@ static int parse_option(struct arguments *arguments, const char *name, const cha
 		arguments->install.root = value;
 		return 0;
 	}
+	if (strcmp(name, "lxc-socket") == 0) {
+		arguments->install.lxc_socket = value;
+		return 0;
+	}
+	arguments->lxc |= strcmp(name, "lxc") == 0;
 	return install_add_target(&arguments->install, name);
 }
 
@@ -144,6 +160,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments,
 					      {"kubernetes", no_argument, NULL, 0},
 					      {"cdi", no_argument, NULL, 0},
 					      {"lxc", no_argument, NULL, 0},
+					      {"lxc-socket", required_argument, NULL, 0},
 					      {"fail-late", no_argument, NULL, 0},
 					      {"base", required_argument, NULL, 0},
 					      {"help", no_argument, NULL, 'h'},
@@ -191,6 +208,8 @@ static int run(struct arguments *arguments, struct mpu_error *error)
 		return run_prestart(settings, error);
 	if (strcmp(command, "lxc") == 0)
 		return prestart_watch_lxc(settings, error);
+	if (strcmp(command, "profile") == 0 && arguments->lxc)
+		return run_lxc_profile(arguments->operand, error);
 	if (strcmp(command, "profile") == 0)
 		return run_profile(settings, arguments->operand, error);
 	if (strcmp(command, "install") == 0)

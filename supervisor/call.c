@@ -33,7 +33,9 @@ static void pass(struct executor *executor, struct listener *listener, struct jo
 	if (trace)
 		trace_control(trace, (pid_t)slot->notification.pid, cmd, NULL, decision, 0, 0, 0);
 	atomic_fetch_add_explicit(&executor->counters->passed, 1, memory_order_relaxed);
-	notify_continue(listener->fd, slot->notification.id);
+	listener_answer(
+	    listener, slot->notification.id,
+	    (struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
 }
 
 /* Finds and reads the call's NVOS54_PARAMETERS. Never straight into the journal: a read can outlive
@@ -395,7 +397,7 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 void call_retry(struct listener *listener, struct journal_slot *slot)
 {
 	atomic_fetch_add(&listener->engine->counters->retried, 1);
-	notify_answer(listener->fd, slot->notification.id, 0, EAGAIN);
+	listener_answer(listener, slot->notification.id, (struct seccomp_notif_resp){.error = -EAGAIN});
 }
 
 /* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble that
@@ -416,7 +418,7 @@ static void answer_trouble(struct engine *engine, struct listener *listener,
 	atomic_fetch_add(&engine->counters->refused, 1);
 	control.status = NV_ERR_OPERATING_SYSTEM;
 	write_one(listener, slot, slot->control_address, &control, sizeof(control));
-	notify_answer(listener->fd, slot->notification.id, 0, 0);
+	listener_answer(listener, slot->notification.id, (struct seccomp_notif_resp){0});
 }
 
 /* Writes the answer that stands in the journal, and lets the target go on. */
@@ -445,7 +447,8 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 		atomic_fetch_add(&engine->counters->control[index].count, 1);
 		atomic_fetch_add(&engine->counters->control[index].nanoseconds, took);
 	}
-	notify_answer(listener->fd, slot->notification.id, 0, -errnum);
+	listener_answer(listener, slot->notification.id,
+			(struct seccomp_notif_resp){.error = errnum});
 	if (engine->options.trace)
 		trace_control(engine->options.trace, (pid_t)slot->notification.pid,
 			      slot->control.cmd, layout ? layout->name : NULL, "handle",

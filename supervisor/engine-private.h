@@ -54,6 +54,11 @@ struct listener {
 	struct work work; /* to serve it */
 	_Atomic uint32_t references;
 	_Atomic bool warned_unreadable;
+	/* Of a forwarded notification, which has a listener of its own here: whose it is, and who passes
+	 * the answer on; NULL when that was done. FD is borrowed until then. */
+	struct engine_source *source;
+	engine_answer *answer;
+	void *context;
 };
 
 /* Counters, written by few threads. */
@@ -145,6 +150,11 @@ struct engine {
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t engine_now_ns(void);
 
+struct listener *listener_new(struct engine *engine, int fd, uint32_t index);
+/* Answers the target of LISTENER's notification ID. */
+void listener_answer(struct listener *listener, uint64_t id, struct seccomp_notif_resp response);
+/* At the end of a listener that has a source. */
+void forward_end(struct listener *listener);
 struct listener *listener_reference(struct listener *listener);
 void listener_release(struct listener *listener);
 /* Its last process has ended: it is of the engine no longer. */

@@ -81,7 +81,10 @@ void listener_release(struct listener *listener)
 {
 	if (atomic_fetch_sub(&listener->references, 1) != 1)
 		return;
-	close(listener->fd);
+	if (listener->source)
+		forward_end(listener);
+	else
+		close(listener->fd);
 	container_put(listener->engine, listener->container);
 	free(listener);
 }
@@ -103,7 +106,7 @@ void listener_end(struct listener *listener)
 	listener_release(listener);
 }
 
-static struct listener *new_listener(struct engine *engine, int fd, uint32_t index)
+struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 {
 	struct journal_listener *entry = journal_listener(engine->journal, index);
 	struct listener *listener = calloc(1, sizeof(*listener));
@@ -128,7 +131,7 @@ static struct listener *new_listener(struct engine *engine, int fd, uint32_t ind
 
 int engine_add_listener(struct engine *engine, int fd, uint32_t index)
 {
-	struct listener *listener = new_listener(engine, fd, index);
+	struct listener *listener = listener_new(engine, fd, index);
 
 	if (!listener) {
 		close(fd);

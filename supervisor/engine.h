@@ -48,6 +48,24 @@ int engine_check_namespace(struct mpu_error *error);
  * -errno. */
 int engine_add_listener(struct engine *engine, int listener, uint32_t index);
 
+/* A container whose notifications somebody else receives, and forwards. */
+struct engine_source;
+
+/* What the journal says of listener INDEX is known before, and is forgotten with the source. Returns it,
+ * or NULL without memory. */
+struct engine_source *engine_add_source(struct engine *engine, uint32_t index);
+
+/* No more notifications come. Those in flight go on. */
+void engine_remove_source(struct engine_source *source);
+
+/* Passes an answer on. */
+typedef void engine_answer(void *context, struct seccomp_notif_resp response);
+
+/* Takes NOTIFICATION of LISTENER, which stays open until ANSWER is called: once, from any thread, also
+ * before this returns. For one thread at a time. */
+void engine_take(struct engine_source *source, int listener,
+		 const struct seccomp_notif *notification, engine_answer *answer, void *context);
+
 /* Takes up the records that a former engine left in the journal, where there was one; called once, when
  * all listeners that are left of it were added. Returns how many. */
 unsigned int engine_take_up(struct engine *engine);

@@ -221,7 +221,10 @@ static void take_up(struct executor *executor, struct work *work)
 
 	slot->owner_process = engine->process;
 	atomic_store(&slot->owner, executor->tid);
-	call_taken_up(executor, work->listener, slot);
+	if (work->listener->source)
+		call_received(executor, work->listener, slot);
+	else
+		call_taken_up(executor, work->listener, slot);
 	journal_give(engine->journal, slot);
 	free(work);
 }

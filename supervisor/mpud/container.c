@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "supervisor/engine.h"
+#include "supervisor/kernel/notify.h"
 #include "supervisor/mpud-protocol.h"
 #include "supervisor/mpud/channel.h"
 #include "supervisor/mpud/socket.h"
@@ -115,21 +116,6 @@ static void describe(const struct mpud_container *container, char about[JOURNAL_
 	}
 }
 
-/* A listener and nothing else: what else could come would be waited on, read from or worse. Told
- * by its name in /proc before anything is done with it. */
-static bool is_listener(int fd)
-{
-	char path[40], name[64];
-	ssize_t length;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, name, sizeof(name) - 1);
-	if (length < 0)
-		return false;
-	name[length] = '\0';
-	return strcmp(name, "anon_inode:seccomp notify") == 0;
-}
-
 static int find_listener(const struct channel_mail *mail, const struct mpud_container *container,
 			 size_t which, struct mpu_error *error)
 {
@@ -141,7 +127,7 @@ static int find_listener(const struct channel_mail *mail, const struct mpud_cont
 				"container %s: %zu descriptors came along, the "
 				"listener should be number %zu",
 				label, mail->count - FIRST, which + 1);
-	if (!is_listener(mail->fd[which + FIRST]))
+	if (!notify_is_listener(mail->fd[which + FIRST]))
 		return mpu_fail(error, EBADF,
 				"container %s: the descriptor that came along is no seccomp "
 				"listener",
@@ -149,7 +135,7 @@ static int find_listener(const struct channel_mail *mail, const struct mpud_cont
 	return 0;
 }
 
-static int enter(struct journal *journal, const struct mpud_options *options,
+int worker_enter(struct journal *journal, const struct mpud_options *options,
 		 const struct mpud_container *container, uint32_t *index, struct mpu_error *error)
 {
 	struct journal_listener *entry = journal_take_listener(journal, index);
@@ -196,7 +182,7 @@ static int take(struct engine *engine, struct journal *journal, int channel,
 	if (!result)
 		result = find_listener(mail, &container, which, error);
 	if (!result)
-		result = enter(journal, options, &container, &taken.index, error);
+		result = worker_enter(journal, options, &container, &taken.index, error);
 	if (result)
 		return result;
 	taken.which = (uint32_t)which;

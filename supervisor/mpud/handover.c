@@ -18,7 +18,7 @@
 enum { PATIENCE_MS = 5000, AT_ONCE = 200 };
 
 /* Where the journal and the two sockets stand in CHANNEL_HOUSE. */
-enum { SOCKET, SUCCESSORS, JOURNAL, HOUSE };
+enum { SOCKET, SUCCESSORS, JOURNAL, HOUSE, LXC_SOCKET = HOUSE, HOUSE_WITH_LXC };
 
 static int find_address(const struct keeper *keeper, struct sockaddr_un *address)
 {
@@ -127,10 +127,11 @@ static int give_all(const struct keeper *keeper, int successor)
 	const struct channel_message house = {.kind = CHANNEL_HOUSE,
 					      .which = keeper->socket.inherited},
 				     end = {.kind = CHANNEL_END};
-	const int fds[HOUSE] = {keeper->socket.fd, keeper->successors,
-				journal_fd(keeper->journal)};
+	const int fds[] = {keeper->socket.fd, keeper->successors, journal_fd(keeper->journal),
+			   keeper->lxc_socket.fd};
 	struct channel_mail mail;
-	int result = channel_send(successor, &house, fds, HOUSE, 0);
+	int result = channel_send(successor, &house, fds,
+				  keeper->lxc_socket.fd >= 0 ? HOUSE_WITH_LXC : HOUSE, 0);
 
 	if (!result)
 		result = give_listeners(keeper, successor);
@@ -200,10 +201,15 @@ static int take_house(struct keeper *keeper, struct channel_mail *mail, struct m
 				"the mpud that runs keeps a journal of format %u, this one knows "
 				"format %d: it goes on as it was (end its containers first)",
 				mail->message.index, JOURNAL_FORMAT);
-	if (mail->message.kind != CHANNEL_HOUSE || mail->count != HOUSE)
+	if (mail->message.kind != CHANNEL_HOUSE || mail->count < HOUSE)
 		return mpu_fail(error, EPROTO, "the mpud that runs does not hand over");
 	result = mpud_socket_take(&keeper->socket, mail->fd[SOCKET], mail->message.which != 0,
 				  error);
+	if (result)
+		return result;
+	if (mail->count == HOUSE_WITH_LXC)
+		result = mpud_socket_take(&keeper->lxc_socket, mail->fd[LXC_SOCKET],
+					  mail->message.which != 0, error);
 	if (result)
 		return result;
 	keeper->journal = journal_attach(mail->fd[JOURNAL], error);

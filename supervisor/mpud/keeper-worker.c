@@ -45,7 +45,8 @@ static _Noreturn void be_worker(struct keeper *keeper, int channel)
 	const struct worker_start start = {.options = keeper->options,
 					   .journal = keeper->journal,
 					   .listener = keeper->listener,
-					   .channel = channel};
+					   .channel = channel,
+					   .lxc_socket = keeper->lxc_socket.fd};
 	sigset_t none;
 
 	/* Whether to end is for the keeper to say, also where a whole group is signalled. */

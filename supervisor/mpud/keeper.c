@@ -60,6 +60,8 @@ static int find_house(struct keeper *keeper, struct mpu_error *error)
 	}
 	if (!result && keeper->socket.fd < 0)
 		result = mpud_socket_open(&keeper->socket, error);
+	if (!result && keeper->options->lxc_socket && keeper->lxc_socket.fd < 0)
+		result = mpud_socket_open(&keeper->lxc_socket, error);
 	if (!result && !keeper->journal)
 		result = make_journal(keeper, error);
 	if (!result && keeper->successors < 0)
@@ -78,6 +80,8 @@ static int start(struct keeper *keeper, struct mpu_error *error)
 	if (!result)
 		result = mpud_socket_prepare(&keeper->socket, options->socket,
 					     options->socket_group, error);
+	if (!result && options->lxc_socket)
+		result = mpud_socket_prepare_lxc(&keeper->lxc_socket, options->lxc_socket, error);
 	if (!result)
 		result = find_house(keeper, error);
 	if (result)
@@ -144,11 +148,13 @@ static void stop(struct keeper *keeper)
 			    "listeners=%u", keeper->listeners);
 	handover_close(keeper);
 	mpud_socket_close(&keeper->socket);
+	mpud_socket_close(&keeper->lxc_socket);
 }
 
 int keeper_run(const struct mpud_options *options)
 {
 	static struct keeper keeper = {.socket = {.fd = -1},
+				       .lxc_socket = {.fd = -1},
 				       .successors = -1,
 				       .worker = {.pidfd = -1, .channel = -1}};
 	struct mpu_error error = {0};
@@ -163,6 +169,7 @@ int keeper_run(const struct mpud_options *options)
 		handover_close(&keeper);
 		if (keeper.socket.fd >= 0)
 			mpud_socket_close(&keeper.socket);
+		mpud_socket_close(&keeper.lxc_socket);
 		return 1;
 	}
 	result = keep(&keeper);

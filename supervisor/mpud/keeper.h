@@ -24,6 +24,7 @@ struct keeper_worker {
 struct keeper {
 	const struct mpud_options *options;
 	struct mpud_socket socket;
+	struct mpud_socket lxc_socket; /* which the worker listens at; its fd is -1 where there is none */
 	int successors; /* the socket on which another mpud asks to replace this one */
 	int signals;
 	struct journal *journal;

@@ -58,7 +58,7 @@ struct lxc_proxy {
 	void *context;
 	struct connection *connections;
 	unsigned int count;
-	bool accepting;
+	bool accepting, stopped;
 	int64_t accept_again, release_at; /* as above; 0: nothing is due */
 };
 
@@ -420,10 +420,32 @@ int lxc_open(struct lxc_proxy **out, int socket, const struct lxc_sink *sink, vo
 	return 0;
 }
 
-void lxc_close(struct lxc_proxy *proxy)
+static void stop_thread(struct lxc_proxy *proxy)
 {
+	if (proxy->stopped)
+		return;
 	eventfd_write(proxy->stop, 1);
 	pthread_join(proxy->thread, NULL);
+	proxy->stopped = true;
+}
+
+void lxc_drain(struct lxc_proxy *proxy)
+{
+	struct connection *next;
+
+	stop_thread(proxy);
+	for (struct connection *one = proxy->connections; one; one = one->next)
+		shutdown(one->fd, SHUT_RD);
+	for (struct connection *one = proxy->connections; one; one = next) {
+		next = one->next;
+		if (!waits(one))
+			read_connection(proxy, one);
+	}
+}
+
+void lxc_close(struct lxc_proxy *proxy)
+{
+	stop_thread(proxy);
 	while (proxy->connections)
 		drop(proxy, proxy->connections);
 	free_proxy(proxy);

@@ -42,6 +42,10 @@ void lxc_answer(struct lxc_call *call, struct seccomp_notif_resp response);
  * Returns 0 with PROXY owned by the caller, or -errno. */
 int lxc_open(struct lxc_proxy **proxy, int socket, const struct lxc_sink *sink, void *context);
 
+/* Reads what monitors have sent and nothing any more: what they send from now on they send again,
+ * to who listens at the socket next. Returns when all of it is with the sink. */
+void lxc_drain(struct lxc_proxy *proxy);
+
 /* Ends the connections and the thread. Calls without an answer live on until they get one. */
 void lxc_close(struct lxc_proxy *proxy);
 

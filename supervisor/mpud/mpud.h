@@ -12,6 +12,7 @@
 
 struct mpud_options {
 	const char *socket;	      /* or NULL: the default */
+	const char *lxc_socket;	      /* for LXC's monitors, or NULL: none */
 	const char *socket_group;     /* whose members may hand listeners over, or NULL */
 	const char *driver_version;   /* or NULL */
 	const char *dev_root;	      /* or NULL */
@@ -35,13 +36,27 @@ struct worker_start {
 	struct journal *journal;
 	const int *listener; /* JOURNAL_LISTENERS of them, -1 where there is none */
 	int channel;
+	int lxc_socket; /* or -1 */
 };
 
 /* Works until it is told to stop. Returns the exit status. */
 int worker_run(const struct worker_start *start);
 
-/* The two enum channel_kind messages that a parcel ends with are sent over CHANNEL. */
 struct engine;
+struct mpud_container;
+struct mpu_error;
+
+/* Puts what is known of CONTAINER into a free place of JOURNAL, its INDEX. Returns 0 or -errno with ERROR
+ * filled. */
+int worker_enter(struct journal *journal, const struct mpud_options *options,
+		 const struct mpud_container *container, uint32_t *index, struct mpu_error *error);
+
+/* Serves LXC's monitors with ENGINE. Returns 0 or -errno. */
+struct lxc_proxy;
+int worker_open_lxc(const struct worker_start *start, struct engine *engine,
+		    struct lxc_proxy **proxy);
+
+/* The two enum channel_kind messages that a parcel ends with are sent over CHANNEL. */
 struct channel_mail;
 
 /* Reads the parcel in MAIL and hands its listener to ENGINE. */

@@ -16,6 +16,7 @@ static const char usage[] =
     "  --socket=PATH           listen there (/run/mpu/mpud.sock; an ordinary user's\n"
     "                          $XDG_RUNTIME_DIR/mpu/mpud.sock)\n"
     "  --socket-group=GROUP    its members may hand listeners over too\n"
+    "  --lxc-socket=PATH       listen there for the monitors of LXC's containers (none)\n"
     "  --view=container|host   whose PIDs a container sees that does not say (container)\n"
     "  --policy=auto|always|off\n"
     "                          correct what this driver gets wrong, every call that\n"
@@ -35,6 +36,7 @@ static const char usage[] =
 enum option_id {
 	OPTION_SOCKET = 256,
 	OPTION_SOCKET_GROUP,
+	OPTION_LXC_SOCKET,
 	OPTION_VIEW,
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
@@ -50,6 +52,7 @@ enum option_id {
 static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+    {"lxc-socket", required_argument, NULL, OPTION_LXC_SOCKET},
     {"view", required_argument, NULL, OPTION_VIEW},
     {"policy", required_argument, NULL, OPTION_POLICY},
     {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
@@ -93,6 +96,9 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 	case OPTION_SOCKET_GROUP:
 		options->socket_group = value;
 		return value[0];
+	case OPTION_LXC_SOCKET:
+		options->lxc_socket = value;
+		return value[0] == '/';
 	case OPTION_VIEW:
 		return mpu_view_parse(value, &options->settings.view);
 	case OPTION_POLICY:

@@ -68,13 +68,21 @@ static int make_folder(const char *path, struct mpu_error *error)
 	return 0;
 }
 
-/* A socket file on which nobody listens is what a killed mpud leaves. */
-static int clear_path(const char *path, struct mpu_error *error)
+static bool is_listened_at(const char *path, int type)
 {
-	cleanup_close int other = mpud_connect(path, NULL);
+	cleanup_close int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	strcpy(address.sun_path, path);
+	return fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+/* A socket file on which nobody listens is what a killed mpud leaves. */
+static int clear_path(const char *path, int type, struct mpu_error *error)
+{
 	struct stat st;
 
-	if (other >= 0)
+	if (is_listened_at(path, type))
 		return mpu_fail(error, EADDRINUSE, "another mpud listens at %s", path);
 	if (lstat(path, &st))
 		return 0;
@@ -92,7 +100,7 @@ static int bind_socket(struct mpud_socket *own, struct mpu_error *error)
 	int failed;
 
 	strcpy(address.sun_path, own->path);
-	own->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	own->fd = socket(AF_UNIX, own->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (own->fd < 0)
 		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
 	/* Nobody shall be able to connect before the owner and the mode are right. */
@@ -116,7 +124,7 @@ int mpud_socket_prepare(struct mpud_socket *own, const char *path, const char *g
 {
 	int result = 0;
 
-	*own = (struct mpud_socket){.fd = -1, .has_group = group != NULL};
+	*own = (struct mpud_socket){.fd = -1, .type = SOCK_STREAM, .has_group = group != NULL};
 	if (group)
 		result = find_group(group, &own->group, error);
 	if (result)
@@ -132,12 +140,20 @@ int mpud_socket_prepare(struct mpud_socket *own, const char *path, const char *g
 	return 0;
 }
 
+int mpud_socket_prepare_lxc(struct mpud_socket *own, const char *path, struct mpu_error *error)
+{
+	int result = mpud_socket_prepare(own, path, NULL, error);
+
+	own->type = SOCK_SEQPACKET;
+	return result;
+}
+
 int mpud_socket_open(struct mpud_socket *own, struct mpu_error *error)
 {
 	int result = make_folder(own->path, error);
 
 	if (!result)
-		result = clear_path(own->path, error);
+		result = clear_path(own->path, own->type, error);
 	return result ? result : bind_socket(own, error);
 }
 

@@ -9,6 +9,7 @@
 
 struct mpud_socket {
 	int fd;
+	int type;	/* SOCK_STREAM, or SOCK_SEQPACKET: for LXC's monitors */
 	bool inherited; /* from systemd: its file is not ours */
 	char path[108]; /* where it listens */
 	bool has_group;
@@ -19,6 +20,9 @@ struct mpud_socket {
  * members of GROUP too where it is not NULL. Opens nothing. Returns 0, or -errno with ERROR filled. */
 int mpud_socket_prepare(struct mpud_socket *socket, const char *path, const char *group,
 			struct mpu_error *error);
+
+/* The same for the socket of LXC's monitors, which has no default and no group. */
+int mpud_socket_prepare_lxc(struct mpud_socket *socket, const char *path, struct mpu_error *error);
 
 /* Makes the socket. A file left behind by a dead mpud is replaced. Returns 0, or -errno with ERROR
  * filled: -EADDRINUSE when another mpud listens there. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define JOURNAL_NAME "mpu-journal"
@@ -71,6 +72,14 @@ static int take_listener(struct keeper *keeper, const char *number, int fd)
 	return 0;
 }
 
+static bool is_for_lxc(int fd)
+{
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) && type == SOCK_SEQPACKET;
+}
+
 static int take_one(struct keeper *keeper, const char *name, int fd, struct mpu_error *error)
 {
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -78,7 +87,8 @@ static int take_one(struct keeper *keeper, const char *name, int fd, struct mpu_
 		return take_journal(keeper, fd, error);
 	if (strncmp(name, LISTENER_NAME, strlen(LISTENER_NAME)) == 0)
 		return take_listener(keeper, name + strlen(LISTENER_NAME), fd);
-	return mpud_socket_take(&keeper->socket, fd, true, error);
+	return mpud_socket_take(is_for_lxc(fd) ? &keeper->lxc_socket : &keeper->socket, fd, true,
+				error);
 }
 
 /* Listeners without a journal say nothing of whose they are; it is lost only where systemd was told

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "supervisor/engine.h"
 #include "supervisor/mpud/channel.h"
+#include "supervisor/mpud/lxc.h"
 #include "supervisor/privilege.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@ struct worker {
 	const struct worker_start *start;
 	struct engine_options options;
 	struct engine *engine;
+	struct lxc_proxy *lxc; /* or NULL */
 };
 
 static struct journal_header *header; /* for the signal handler */
@@ -124,6 +126,8 @@ static bool heed(struct worker *worker, struct channel_mail *mail)
 			channel_send(start->channel, &pong, NULL, 0, 0);
 		break;
 	case CHANNEL_STOP:
+		if (worker->lxc)
+			lxc_drain(worker->lxc);
 		engine_drain(worker->engine, DRAIN_MS);
 		return false;
 	}
@@ -163,6 +167,8 @@ int worker_run(const struct worker_start *start)
 		return 1;
 	}
 	ready.index = take_up(&worker);
+	if (start->lxc_socket >= 0 && worker_open_lxc(start, worker.engine, &worker.lxc))
+		log_error("cannot serve LXC's monitors", "error=\"%s\"", strerror(ENOMEM));
 	if (channel_send(start->channel, &ready, NULL, 0, 0) == 0)
 		serve(&worker);
 	/* No word to the listeners: the keeper has copies. */

@@ -34,7 +34,8 @@ def test_what_is_installed_can_be_taken_away():
     folder.mkdir()
     install(folder, *TARGETS)
     expect_equal(sorted(files(folder)), [
-        "etc/cdi/mpu.json", "etc/docker/daemon.json", "etc/lxc/mpu.conf",
+        "etc/cdi/mpu.json", "etc/docker/daemon.json", "etc/lxc/mpu-start-host.conf",
+        "etc/lxc/mpu.conf", "etc/lxc/mpu.seccomp",
         "usr/share/containers/oci/hooks.d/mpu-precreate.json",
         "usr/share/containers/oci/hooks.d/mpu-prestart.json",
         "var/lib/kubelet/seccomp/profiles/mpu.json"], "files")
@@ -123,12 +124,16 @@ def test_the_files_in_examples_are_what_install_writes():
     """But for where the programs lie, which packages put into /usr/bin."""
     folder = world.directory / "install-examples"
     folder.mkdir()
-    install(folder, *TARGETS, options=["--socket=/run/mpu/mpud.sock",
-                                       f"--base={ROOT}/tests/data/seccomp/containerd.json"])
+    for base, targets in [("containerd.json", [one for one in TARGETS if one != "--lxc"]),
+                          ("lxc-common.seccomp", ["--lxc"])]:
+        install(folder, *targets, options=["--socket=/run/mpu/mpud.sock",
+                                           f"--base={ROOT}/tests/data/seccomp/{base}"])
     examples = {"usr/share/containers/oci/hooks.d/mpu-precreate.json": "podman/mpu-precreate.json",
                 "usr/share/containers/oci/hooks.d/mpu-prestart.json": "podman/mpu-prestart.json",
                 "etc/docker/daemon.json": "docker/daemon.json", "etc/cdi/mpu.json": "cdi/mpu.json",
                 "etc/lxc/mpu.conf": "lxc/mpu.conf",
+                "etc/lxc/mpu.seccomp": "lxc/mpu.seccomp",
+                "etc/lxc/mpu-start-host.conf": "lxc/mpu-start-host.conf",
                 "var/lib/kubelet/seccomp/profiles/mpu.json": "kubernetes/mpu.json"}
     for installed, example in examples.items():
         wanted = Path(folder, installed).read_text().replace(str(world.directory), "/usr/bin")
