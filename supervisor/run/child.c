@@ -166,7 +166,8 @@ _Noreturn void run_child(const struct run_plan *plan, int socket)
 		_exit(RUN_EXIT_OWN);
 	if (!plan->options.pid_ns)
 		execute(plan, socket);
-	command = fork();
+	/* It executes at once: a copy of our memory would be made for nothing. */
+	command = vfork();
 	if (command == 0)
 		execute(plan, socket);
 	if (command < 0) {
