@@ -1,6 +1,6 @@
 """Runs the workloads of bench.sh in every variant, one round after the other, and prints one table.
 
-  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] [--diagnose] PROGRAMS
+  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] PROGRAMS
 
 PROGRAMS is the directory with mpu-run, mpu-agent and gpu-work.
 
@@ -51,22 +51,6 @@ def variants(programs):
         "mpu-run --pid-ns": [f"{programs}/mpu-run", "--pid-ns", "--"],
         "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
         "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
-    }
-
-
-def diagnosis(programs):
-    """What a run of nvidia-smi is made of."""
-    run = f"{programs}/mpu-run"
-    smi = [Workload("nvidia-smi", ["nvidia-smi"], 40), Workload("true", ["/bin/true"], 40)]
-    return smi, {
-        "bare": [],
-        "env": ["/usr/bin/env"],
-        "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
-        "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
-        "mpu-run": [run, "--"],
-        "mpu-run --policy=off": [run, "--policy=off", "--"],
-        "mpu-run --pid-ns": [run, "--pid-ns", "--"],
-        "unshare --pid": ["unshare", "--pid", "--fork", "--mount-proc"],
     }
 
 
@@ -141,14 +125,11 @@ def write_json(path, rows):
 def main():
     options = {word.split("=")[0]: word.partition("=")[2] for word in sys.argv[1:-1]}
     programs = sys.argv[-1]
-    if "--diagnose" in options:
-        chosen, prefixes = diagnosis(programs)
-    else:
-        chosen, prefixes = workloads(programs), variants(programs)
+    prefixes = variants(programs)
     words = tuple(options.get("--only", "").split(","))
     rows = []
     scale = float(options.get("--scale", 1))
-    for workload in chosen:
+    for workload in workloads(programs):
         if workload.name.startswith(words):
             own = {name: prefixes[name] for name in workload.variants or prefixes}
             rounds = 2 if "--quick" in options else max(2, round(workload.rounds * scale))

@@ -9,12 +9,12 @@
 #   --quick        two rounds: shows that it works
 #   --scale=PART   that part of the rounds, such as 0.5
 #   --only=WORDS   workloads whose names begin with one of these words
-#   --diagnose     instead: takes the time of nvidia-smi under mpu-run apart
+#   --diagnose     instead: takes runs of nvidia-smi and of a CUDA program's start-up apart
 #
 # Leaves the GPU's settings alone.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build= json= options=()
+build= json= diagnose=no options=()
 work=$(mktemp -d /tmp/mpu-gpu-bench.XXXXXX)
 
 main() {
@@ -24,7 +24,8 @@ main() {
 	for argument; do
 		case $argument in
 		--json=*) json=$argument ;;
-		--quick | --diagnose | --only=* | --scale=*) options+=("$argument") ;;
+		--diagnose) diagnose=yes ;;
+		--quick | --only=* | --scale=*) options+=("$argument") ;;
 		-h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
 		-*) echo "$0: unknown option $argument; see --help" >&2 && exit 2 ;;
 		*) build=$argument ;;
@@ -35,6 +36,11 @@ main() {
 	uname -sr
 	head -n 1 /proc/driver/nvidia/version
 	nvidia-smi -L
+	if [ $diagnose = yes ]; then
+		python3 "$here/bench_diagnose.py" "${options[@]}" "$work" nvidia-smi &&
+			python3 "$here/bench_diagnose.py" "${options[@]}" "$work" "$work/gpu-work" start
+		exit
+	fi
 	python3 "$here/bench.py" ${json:+"$json"} "${options[@]}" "$work"
 }
 
@@ -44,7 +50,8 @@ take() {
 
 	program=$(find "$build" -type f -perm -u+x -name "$1" | head -n 1)
 	if [ -z "$program" ]; then
-		echo "no $1 under $build: build the preset static with -DMPU_TESTS=ON first"
+		echo "no $1 under $build: cmake --preset static -DMPU_TESTS=ON," \
+			"cmake --build --preset static --target mpu-run mpu-agent"
 		return 1
 	fi
 	install -m 755 "$program" "$work/"
@@ -54,7 +61,8 @@ compile() {
 	local capability
 
 	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-	nvcc -O2 -arch="sm_$capability" -o "$work/gpu-work" "$here/bench.cu"
+	gcc -O2 -D_GNU_SOURCE -shared -fPIC -o "$work/bench-shim.so" "$here/bench_shim.c" -ldl &&
+		nvcc -O2 -arch="sm_$capability" -o "$work/gpu-work" "$here/bench.cu"
 }
 
 main "$@"
