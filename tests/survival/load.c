@@ -1,6 +1,6 @@
 /* Calls the driver without pause, and knows every right answer: it is the only GPU process of its PID
  * namespace, and holds MEMORY MiB. Prints counts as JSON when it is told to end (SIGTERM), or after
- * --calls. */
+ * --calls; and at SIGUSR1, from which on it counts anew. */
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
@@ -12,14 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "examples/rmclient.h"
+#include "tests/survival/holder.h"
 
 enum { MEMORY_MIB = 64, THREADS_MAX = 64, SAMPLES = 1 << 16 };
 
 struct load {
-	struct rm rm;
-	struct rm_client client;
-	struct rm_gpu gpu;
+	struct holder holder;
 	unsigned int threads;
 	uint64_t calls_wanted;
 	unsigned int pause_us;
@@ -27,7 +25,7 @@ struct load {
 };
 
 struct counts {
-	uint64_t calls, handled, eintr, eagain, wrong;
+	uint64_t calls, handled, eintr, eagain, wrong, failed; /* failed: part of wrong */
 	uint64_t longest_ns;
 	uint32_t samples;
 	uint32_t sample_us[SAMPLES]; /* of handled calls, the last ones */
@@ -35,6 +33,7 @@ struct counts {
 
 struct caller {
 	struct load *load;
+	pthread_mutex_t lock; /* held over each turn */
 	struct counts counts;
 	pthread_t thread;
 };
@@ -69,6 +68,13 @@ static void note_time(struct counts *counts, uint64_t took, bool handled)
 		counts->sample_us[counts->samples++ % SAMPLES] = (uint32_t)(took / 1000);
 }
 
+/* A call that no supervisor is there to answer fails with ENOSYS, which is as bad as a lie. */
+static void note_failed(struct caller *caller, const char *what, int result)
+{
+	caller->counts.failed += result != -ENOSYS;
+	note_wrong(caller, what, result);
+}
+
 /* As NVIDIA's libraries do, EINTR and EAGAIN are tried again. */
 static int call(struct caller *caller, uint32_t object, uint32_t cmd, void *params, uint32_t size,
 		bool handled)
@@ -79,7 +85,7 @@ static int call(struct caller *caller, uint32_t object, uint32_t cmd, void *para
 	for (;;) {
 		uint64_t before = now_ns();
 
-		result = rm_control(&caller->load->client, object, cmd, params, size);
+		result = rm_control(&caller->load->holder.client, object, cmd, params, size);
 		note_time(counts, now_ns() - before, handled);
 		counts->calls++;
 		counts->handled += handled;
@@ -93,11 +99,11 @@ static int call(struct caller *caller, uint32_t object, uint32_t cmd, void *para
 static void ask_pids(struct caller *caller)
 {
 	struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
-	int result = call(caller, caller->load->gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PIDS, &params,
+	int result = call(caller, caller->load->holder.gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PIDS, &params,
 			  sizeof(params), true);
 
 	if (result)
-		note_wrong(caller, "GET_PIDS fails", result);
+		note_failed(caller, "GET_PIDS fails", result);
 	else if (params.pidTblCount != 1)
 		note_wrong(caller, "GET_PIDS lists another number than one", params.pidTblCount);
 	else if (params.pidTbl[0] != (uint32_t)getpid())
@@ -110,11 +116,11 @@ static void ask_memory(struct caller *caller)
 		uint32_t count, pad;
 		struct pid_info entry[NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT];
 	} params = {.count = 1, .entry[0] = {.pid = (uint32_t)getpid()}};
-	int result = call(caller, caller->load->gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PID_INFO,
+	int result = call(caller, caller->load->holder.gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PID_INFO,
 			  &params, sizeof(params), true);
 
 	if (result)
-		note_wrong(caller, "GET_PID_INFO fails", result);
+		note_failed(caller, "GET_PID_INFO fails", result);
 	else if (params.entry[0].memPrivate != (uint64_t)MEMORY_MIB << 20)
 		note_wrong(caller, "GET_PID_INFO tells other memory",
 			   (long long)params.entry[0].memPrivate);
@@ -125,12 +131,12 @@ static void ask_memory(struct caller *caller)
 static void ask_gpus(struct caller *caller)
 {
 	uint32_t ids[NV0000_CTRL_GPU_MAX_ATTACHED_GPUS] = {0};
-	int result = call(caller, caller->load->client.handle, NV0000_CTRL_CMD_GPU_GET_ATTACHED_IDS,
+	int result = call(caller, caller->load->holder.client.handle, NV0000_CTRL_CMD_GPU_GET_ATTACHED_IDS,
 			  ids, sizeof(ids), false);
 
 	if (result)
-		note_wrong(caller, "GET_ATTACHED_IDS fails", result);
-	else if (ids[0] != caller->load->gpu.gpu_id)
+		note_failed(caller, "GET_ATTACHED_IDS fails", result);
+	else if (ids[0] != caller->load->holder.gpu.gpu_id)
 		note_wrong(caller, "GET_ATTACHED_IDS tells of another GPU", ids[0]);
 }
 
@@ -141,36 +147,16 @@ static void *run(void *argument)
 
 	while (!atomic_load(&load->ended) &&
 	       (!load->calls_wanted || caller->counts.calls < load->calls_wanted)) {
+		pthread_mutex_lock(&caller->lock);
 		ask_pids(caller);
 		ask_gpus(caller);
 		ask_memory(caller);
 		ask_gpus(caller);
+		pthread_mutex_unlock(&caller->lock);
 		if (load->pause_us)
 			usleep(load->pause_us);
 	}
 	return NULL;
-}
-
-static void hold(struct load *load)
-{
-	struct nv_memory_allocation_params memory = {.size = (uint64_t)MEMORY_MIB << 20};
-	uint32_t ids[NV0000_CTRL_GPU_MAX_ATTACHED_GPUS], channel, handle;
-	int result = rm_client_alloc(&load->rm, &load->client);
-
-	if (!result && rm_gpu_count(&load->client, ids) < 1)
-		result = -ENODEV;
-	if (!result)
-		result = rm_gpu_open(&load->client, ids[0], &load->gpu);
-	if (!result)
-		result = rm_alloc(&load->client, load->gpu.device, HOPPER_CHANNEL_GPFIFO_A, NULL, 0,
-				  &channel);
-	if (!result)
-		result = rm_alloc(&load->client, channel, HOPPER_COMPUTE_A, NULL, 0, &handle);
-	if (!result)
-		result = rm_alloc(&load->client, load->gpu.device, NV01_MEMORY_LOCAL_USER, &memory,
-				  load->rm.layout.memory_params_size, &handle);
-	if (result)
-		fail("cannot hold GPU memory", result);
 }
 
 static int compare(const void *a, const void *b)
@@ -195,6 +181,7 @@ static void print(const struct caller *caller, unsigned int threads)
 		sum.eintr += one->eintr;
 		sum.eagain += one->eagain;
 		sum.wrong += one->wrong;
+		sum.failed += one->failed;
 		if (one->longest_ns > sum.longest_ns)
 			sum.longest_ns = one->longest_ns;
 		if (count > sizeof(sample) / sizeof(sample[0]) - samples)
@@ -204,11 +191,25 @@ static void print(const struct caller *caller, unsigned int threads)
 	}
 	qsort(sample, samples, sizeof(sample[0]), compare);
 	printf("{\"calls\":%llu,\"handled\":%llu,\"eintr\":%llu,\"eagain\":%llu,\"wrong\":%llu,"
+	       "\"failed\":%llu,"
 	       "\"longest_ms\":%.3f,\"median_us\":%u,\"p99_us\":%u}\n",
 	       (unsigned long long)sum.calls, (unsigned long long)sum.handled,
 	       (unsigned long long)sum.eintr, (unsigned long long)sum.eagain,
-	       (unsigned long long)sum.wrong, (double)sum.longest_ns / 1e6,
+	       (unsigned long long)sum.wrong, (unsigned long long)sum.failed,
+	       (double)sum.longest_ns / 1e6,
 	       samples ? sample[samples / 2] : 0, samples ? sample[samples * 99 / 100] : 0);
+	fflush(stdout);
+}
+
+static void print_and_begin_anew(struct caller *caller, unsigned int threads)
+{
+	for (unsigned int i = 0; i < threads; i++)
+		pthread_mutex_lock(&caller[i].lock);
+	print(caller, threads);
+	for (unsigned int i = 0; i < threads; i++) {
+		memset(&caller[i].counts, 0, sizeof(caller[i].counts));
+		pthread_mutex_unlock(&caller[i].lock);
+	}
 }
 
 static unsigned long number(const char *text, unsigned long most)
@@ -253,24 +254,25 @@ int main(int argc, char **argv)
 	static struct load load = {.threads = 1};
 	static struct caller caller[THREADS_MAX];
 	const char *root = parse(argc, argv, &load);
-	sigset_t ends;
-	int number_of_signal;
+	sigset_t signals;
+	int number_of_signal = 0;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
-	if (rm_open(&load.rm, root))
-		return 1;
-	hold(&load);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	holder_start(&load.holder, root, MEMORY_MIB);
 	puts("ready");
 	fflush(stdout);
 	for (unsigned int i = 0; i < load.threads; i++) {
 		caller[i].load = &load;
+		pthread_mutex_init(&caller[i].lock, NULL);
 		if (pthread_create(&caller[i].thread, NULL, run, &caller[i]))
 			fail("cannot start a thread", -EAGAIN);
 	}
-	if (!load.calls_wanted)
-		sigwait(&ends, &number_of_signal);
+	while (!load.calls_wanted && !sigwait(&signals, &number_of_signal) &&
+	       number_of_signal == SIGUSR1)
+		print_and_begin_anew(caller, load.threads);
 	atomic_store(&load.ended, !load.calls_wanted);
 	for (unsigned int i = 0; i < load.threads; i++)
 		pthread_join(caller[i].thread, NULL);

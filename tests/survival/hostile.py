@@ -1,0 +1,294 @@
+"""A hostile container beside a good one: hostile.py BUILD [--rounds=N] [--seconds=S] [--summary=FILE]
+[BEHAVIOUR...]
+
+For each behaviour of attack.h a victim, which calls now and then and knows every right answer, is
+watched quiet and beside the attack, in turns. With --rounds of 3 or more its median latencies are
+held against each other too: a short run says nothing of them."""
+import argparse
+import json
+import os
+import select
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+from manager import Manager  # noqa: E402
+from mpud_state import State, descendants, wait_settled  # noqa: E402
+from results import exit_status, report  # noqa: E402
+from world import Programs, ROOT, Simrm, die_with_parent  # noqa: E402
+
+VERSION = "550.54.14"
+ALIVE_MS = 5000
+MEMORY_KIB = 64 << 10
+FACTOR = 2
+# All that the attackers do themselves has the least share of the processors: what counts is what
+# mpud and the driver do for them.
+NICE = ["nice", "-n", "19"]
+# Behaviours of which no call may ever come back, and one that is no container.
+BLOCKED = ("uffd-", "fuse-")
+PEER = "peer"
+OWN_PROGRAMS = ("mpud", "load", "attack", "journal-look")
+
+
+class Container:
+    """A program in a container of its own, under mpud."""
+
+    def __init__(self, programs, gpu, socket, first, argv, prefix=()):
+        self.process = subprocess.Popen(
+            [*prefix, programs.mpu_run, "--pid-ns", f"--socket={socket}", f"--dev-root={gpu}",
+             "--", *argv, f"--dev-root={gpu}"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        self.expect_line(first)
+
+    def line(self, seconds):
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            raise AssertionError(f"nothing heard for {seconds} s")
+        return self.process.stdout.readline().strip()
+
+    def expect_line(self, text, seconds=20):
+        if self.line(seconds) != text:
+            raise AssertionError(f"ended: {self.process.communicate()[1].strip()}")
+
+    def end(self, seconds=20):
+        """Its last line, and what it said beside."""
+        self.process.terminate()
+        try:
+            out, errors = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"does not end within {seconds} s") from None
+        lines = out.splitlines()
+        return json.loads(lines[-1]) if lines else {}, errors.strip()
+
+
+class Victim(Container):
+    def __init__(self, programs, gpu, socket):
+        super().__init__(programs, gpu, socket, "ready", [programs.load, "--pause-us=1000"])
+        self.pid = descendants(self.process.pid)[-1]
+
+    def watch(self, seconds):
+        """The counts of the next SECONDS."""
+        os.kill(self.pid, signal.SIGUSR1)
+        self.line(ALIVE_MS / 1000 + 1)
+        time.sleep(seconds)
+        os.kill(self.pid, signal.SIGUSR1)
+        return json.loads(self.line(ALIVE_MS / 1000 + 1))
+
+
+def start_newcomer(programs, gpu, socket):
+    """A container that comes meanwhile, makes some calls and goes. Returns how long that took."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [programs.mpu_run, "--pid-ns", f"--socket={socket}", f"--dev-root={gpu}", "--",
+         programs.load, "--calls=40", f"--dev-root={gpu}"], stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=4 * ALIVE_MS / 1000, preexec_fn=die_with_parent)
+    took = time.monotonic() - began
+    if done.returncode or json.loads(done.stdout.splitlines()[-1])["wrong"]:
+        raise AssertionError(f"a container that came meanwhile: {done.stdout} {done.stderr}")
+    return took
+
+
+class Attack(Container):
+    def __init__(self, programs, gpu, manager, behaviour):
+        argv = [programs.attack, behaviour]
+        if behaviour != PEER:
+            super().__init__(programs, gpu, manager.path, "attacking", argv, NICE)
+            return
+        self.process = subprocess.Popen(
+            [*NICE, *argv, f"--dev-root={gpu}", f"--socket={manager.path}"], text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent)
+        self.expect_line("attacking")
+
+
+class Watcher:
+    """The most that mpud takes while it is there."""
+
+    def __init__(self, programs, manager):
+        self.programs, self.manager = programs, manager
+        self.most = {"pss_kib": 0, "slots": 0, "threads": 0}
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._look)
+        self.thread.start()
+
+    def _look(self):
+        while not self.ended.wait(0.2):
+            try:
+                state = State(self.programs, self.manager.process.pid)
+            except (AssertionError, ValueError):
+                continue
+            for name, most in self.most.items():
+                self.most[name] = max(most, getattr(state, name))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+class Outcome:
+    """What one behaviour did to the victim."""
+
+    def __init__(self, behaviour):
+        self.behaviour = behaviour
+        self.quiet, self.beside, self.newcomers_ms = [], [], []
+        self.attack_calls = self.attack_wrong = 0
+        self.left, self.most, self.errors = "", {}, ""
+
+    def median(self, rounds):
+        return statistics.median(one["median_us"] for one in rounds) if rounds else 0
+
+    def factor(self):
+        return self.median(self.beside) / max(self.median(self.quiet), 1)
+
+    def calls(self):
+        return sum(one["calls"] for one in self.beside)
+
+    def wrong(self):
+        return sum(one["wrong"] for one in self.quiet + self.beside)
+
+    def longest_ms(self):
+        return max((one["longest_ms"] for one in self.beside), default=0)
+
+    def text(self):
+        return (f"victim quiet {self.median(self.quiet):.0f} us, beside {self.median(self.beside):.0f}"
+                f" us, factor {self.factor():.2f}, longest {self.longest_ms():.0f} ms, "
+                f"{self.calls()} calls, {self.wrong()} wrong; newcomer "
+                f"{max(self.newcomers_ms):.0f} ms; attack {self.attack_calls} calls; mpud "
+                f"{self.most.get('pss_kib', 0) / 1024:.1f} MiB, {self.most.get('slots', 0)} slots, "
+                f"{self.most.get('threads', 0)} threads")
+
+
+def one_round(programs, gpu, manager, victim, outcome, seconds):
+    outcome.quiet.append(victim.watch(seconds / 2))
+    before = State(programs, manager.process.pid)
+    attack = Attack(programs, gpu, manager, outcome.behaviour)
+    try:
+        with Watcher(programs, manager) as watcher:
+            time.sleep(0.2)
+            outcome.beside.append(victim.watch(seconds))
+            outcome.newcomers_ms.append(1000 * start_newcomer(programs, gpu, manager.path))
+    finally:
+        counts, errors = attack.end()
+    for name, most in watcher.most.items():
+        outcome.most[name] = max(outcome.most.get(name, 0), most)
+    outcome.attack_calls += counts.get("calls", 0)
+    outcome.attack_wrong += counts.get("wrong", 1)
+    outcome.errors += errors
+    after, left = wait_settled(programs, manager.process.pid, before)
+    outcome.left += left
+    if after.workers != before.workers:
+        outcome.left += f" {after.workers - before.workers} workers died"
+
+
+def judge(outcome, rounds):
+    behaviour = outcome.behaviour
+    why = []
+    if outcome.wrong():
+        why.append(f"{outcome.wrong()} wrong answers")
+    if outcome.calls() < 20:
+        why.append(f"the victim made {outcome.calls()} calls only")
+    if outcome.longest_ms() > ALIVE_MS:
+        why.append(f"a call took {outcome.longest_ms():.0f} ms")
+    if max(outcome.newcomers_ms) > ALIVE_MS:
+        why.append(f"a container that came meanwhile took {max(outcome.newcomers_ms):.0f} ms")
+    if outcome.attack_wrong:
+        why.append(f"the attack counts {outcome.attack_wrong} wrong: {outcome.errors[:300]}")
+    if behaviour.startswith(BLOCKED) == bool(outcome.attack_calls) and behaviour != PEER:
+        why.append(f"the attack does not what it says: {outcome.attack_calls} calls came back")
+    if outcome.left:
+        why.append(f"left behind: {outcome.left}")
+    if outcome.most["pss_kib"] > MEMORY_KIB:
+        why.append(f"mpud takes {outcome.most['pss_kib']} KiB")
+    if rounds >= 3 and outcome.factor() > FACTOR:
+        why.append(f"the victim's median is {outcome.factor():.2f} times its quiet value")
+    print(f"{behaviour}: {outcome.text()}")
+    case = f"hostile: {behaviour} leaves the container beside it alone"
+    report("failed" if why else "passed", case, "; ".join(why))
+
+
+def run(programs, gpu, manager, behaviours, arguments):
+    outcomes = []
+    victim = Victim(programs, gpu, manager.path)
+    victim.watch(1)
+    for behaviour in behaviours:
+        outcome = Outcome(behaviour)
+        outcomes.append(outcome)
+        try:
+            for _ in range(arguments.rounds):
+                one_round(programs, gpu, manager, victim, outcome, arguments.seconds)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            report("failed", f"hostile: {behaviour} leaves the container beside it alone",
+                   f"{error}; {manager.tail(3)}")
+            if victim.process.poll() is None:
+                victim.process.kill()
+            victim = Victim(programs, gpu, manager.path)
+        else:
+            judge(outcome, arguments.rounds)
+    victim.end()
+    return outcomes
+
+
+def write_summary(path, outcomes, arguments):
+    lines = [f"Of {date.today()}, {arguments.rounds} rounds of {arguments.seconds:g} s each, "
+             f"{os.cpu_count()} processors, simulated driver {VERSION}. All attackers at nice 19.",
+             "", "| behaviour | quiet, us | beside, us | factor | longest, ms | victim's calls | "
+             "wrong | newcomer, ms | attacker's calls | mpud, MiB | slots | threads |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
+    for one in outcomes:
+        lines.append(
+            f"| {one.behaviour} | {one.median(one.quiet):.0f} | {one.median(one.beside):.0f} | "
+            f"{one.factor():.2f} | {one.longest_ms():.0f} | {one.calls()} | {one.wrong()} | "
+            f"{max(one.newcomers_ms, default=0):.0f} | {one.attack_calls} | {one.most.get('pss_kib', 0) / 1024:.1f} | "
+            f"{one.most.get('slots', 0)} | {one.most.get('threads', 0)} |")
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("behaviours", nargs="*")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--summary")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    programs = Programs(arguments.build)
+    for name in OWN_PROGRAMS:
+        shutil.copy(Programs.find(name, Path(arguments.build), ROOT / "build"),
+                    programs.directory / name)
+    known = subprocess.run([programs.attack, "--list"], capture_output=True, text=True,
+                           check=True).stdout.split()
+    with Simrm(programs, VERSION) as simrm:
+        manager = Manager(programs.mpud, programs.directory, [f"--dev-root={simrm.directory}"])
+        try:
+            manager.start()
+            outcomes = run(programs, simrm.directory, manager, arguments.behaviours or known,
+                           arguments)
+            status = manager.stop()
+            report("passed" if status == 0 else "failed", "mpud ends cleanly after all attacks",
+                   f"status {status}")
+        finally:
+            manager.stop()
+            print(manager.tail(6))
+    if arguments.summary:
+        write_summary(arguments.summary, outcomes, arguments)
+    programs.remove()
+    return exit_status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
