@@ -140,14 +140,14 @@ void target_end(struct target *target);
 /* What the program does when target_start() executes it again under strace. */
 int target_main(char **arguments);
 
-/* COUNT listeners of threads that do nothing. They live until idle_end(). */
-struct idle {
+/* COUNT listeners of threads that do nothing. They live until idlers_end(). */
+struct idlers {
 	pid_t pid;
 	unsigned int count;
 	int *listener; /* the caller's */
 };
-struct idle idle_start(unsigned int count);
-void idle_end(struct idle *idle);
+struct idlers idlers_start(unsigned int count);
+void idlers_end(struct idlers *idle);
 
 /* ---- agent.c ---- */
 

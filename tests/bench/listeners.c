@@ -75,14 +75,14 @@ void section_idle(void)
 	enum { SIZES = sizeof(listeners) / sizeof(listeners[0]) };
 	struct contender *contenders = calloc(SIZES, sizeof(*contenders));
 	struct target_work work = {.calls = bench_count(4000, 100)};
-	struct idle idle[SIZES];
+	struct idlers idle[SIZES];
 
 	for (unsigned int i = 0; i < SIZES; i++) {
 		struct agent *mpu = mpu_for_passing();
 
 		snprintf(contenders[i].name, sizeof(contenders[i].name), "mpu with %u listener%s",
 			 listeners[i], listeners[i] == 1 ? "" : "s");
-		idle[i] = idle_start(listeners[i] - 1);
+		idle[i] = idlers_start(listeners[i] - 1);
 		for (unsigned int at = 0; at < idle[i].count; at++)
 			agent_give(mpu, idle[i].listener[at]);
 		add_group(&contenders[i], 1, work, mpu);
@@ -101,7 +101,7 @@ void section_idle(void)
 	}
 	end_groups(contenders, SIZES);
 	for (unsigned int i = 0; i < SIZES; i++)
-		idle_end(&idle[i]);
+		idlers_end(&idle[i]);
 }
 
 /* Throughput: the whole of the calls over the whole of the time. */
@@ -180,7 +180,7 @@ static void daemon_end(struct daemon *daemon)
 	rmdir(daemon->directory);
 }
 
-static void hand_over(const struct daemon *daemon, struct idle *idle, unsigned int index)
+static void hand_over(const struct daemon *daemon, struct idlers *idle, unsigned int index)
 {
 	struct mpud_container container = {
 	    .id = "idle", .bundle = "/", .pid = idle->pid, .process = idle->pid};
@@ -297,7 +297,7 @@ void section_memory(void)
 	const unsigned int steps[] = {0, bench_count(1000, 50), bench_count(5000, 100)};
 	const unsigned int last = steps[2];
 	struct daemon daemon = daemon_start();
-	struct idle idle = idle_start(last + 1);
+	struct idlers idle = idlers_start(last + 1);
 	double pss = 0, first = 0, slab = 0;
 	unsigned int given = 0;
 	char name[64];
@@ -321,6 +321,6 @@ void section_memory(void)
 	report_kib("kernel's slab for each listener (whole machine)", (slab_kib() - slab) / last,
 		   0);
 	report_idle_cpu(&daemon);
-	idle_end(&idle);
+	idlers_end(&idle);
 	daemon_end(&daemon);
 }

@@ -289,9 +289,9 @@ static _Noreturn void be_idle(unsigned int count, int socket)
 		pause();
 }
 
-struct idle idle_start(unsigned int count)
+struct idlers idlers_start(unsigned int count)
 {
-	struct idle idle = {.count = count, .listener = calloc(count + 1, sizeof(int))};
+	struct idlers idle = {.count = count, .listener = calloc(count + 1, sizeof(int))};
 	int sockets[2];
 
 	if (!idle.listener || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
@@ -306,7 +306,7 @@ struct idle idle_start(unsigned int count)
 	return idle;
 }
 
-void idle_end(struct idle *idle)
+void idlers_end(struct idlers *idle)
 {
 	kill(idle->pid, SIGKILL);
 	waitpid(idle->pid, NULL, 0);
