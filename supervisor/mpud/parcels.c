@@ -1,8 +1,11 @@
 #include "supervisor/mpud/parcels.h"
 
 #include "base/log.h"
+#include "supervisor/kernel/notify.h"
+#include "supervisor/mpud/foreign.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -106,6 +109,16 @@ static void accept_connection(struct parcels *parcels)
 	}
 }
 
+/* What is no listener we do not hold, nor does a worker that is forked: its end could wait for the
+ * close of it. Something harmless stands in its place, for the order counts. */
+static int vetted(const struct parcel *parcel, int fd)
+{
+	if (notify_is_listener(fd))
+		return fd;
+	foreign_close(fd);
+	return fcntl(parcel->memory, F_DUPFD_CLOEXEC, 0);
+}
+
 /* Keeps the descriptors that came with MESSAGE. Returns false when there are too many. */
 static bool keep_fds(struct parcel *parcel, struct msghdr *message)
 {
@@ -122,9 +135,11 @@ static bool keep_fds(struct parcel *parcel, struct msghdr *message)
 
 			memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
 			if (parcel->fd_count < PARCEL_FDS) {
+				fd = vetted(parcel, fd);
+				fits &= fd >= 0;
 				parcel->fd[parcel->fd_count++] = fd;
 			} else {
-				close(fd);
+				foreign_close(fd);
 				fits = false;
 			}
 		}
