@@ -3,6 +3,7 @@
 #include "supervisor/engine-private.h"
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "supervisor/kernel/notify.h"
 
 #include <errno.h>
@@ -64,7 +65,7 @@ static bool start_one(struct engine *engine)
 	executor->engine = engine;
 	executor->number = number;
 	executor->counters = &engine->counters->thread[number % COUNTERS];
-	sigfillset(&all);
+	signals_of_others(&all);
 	sigdelset(&all, SIGURG);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

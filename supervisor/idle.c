@@ -2,6 +2,7 @@
 #include "supervisor/engine-private.h"
 
 #include "base/log.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -81,7 +82,7 @@ int idle_start(struct engine *engine, struct mpu_error *error)
 	if (idle->epoll < 0 || idle->wake < 0 ||
 	    epoll_ctl(idle->epoll, EPOLL_CTL_ADD, idle->wake, &event))
 		return mpu_fail(error, errno, "cannot wait for calls: %s", strerror(errno));
-	sigfillset(&all);
+	signals_of_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	result = pthread_create(&idle->thread, NULL, idle_thread, engine);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

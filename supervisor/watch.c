@@ -3,6 +3,8 @@
  * vain shall not be kept from others, nor its listener from being idle. */
 #include "supervisor/engine-private.h"
 
+#include "base/signals.h"
+
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -114,7 +116,7 @@ int watch_start(struct engine *engine, struct mpu_error *error)
 
 	pthread_mutex_init(&watch->lock, NULL);
 	pthread_cond_init(&watch->wake, NULL);
-	sigfillset(&all);
+	signals_of_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	result = pthread_create(&watch->thread, NULL, watch_thread, engine);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,6 +1,7 @@
 #include "supervisor/mpud/foreign.h"
 
 #include "base/log.h"
+#include "base/signals.h"
 
 #include <limits.h>
 #include <pthread.h>
@@ -28,7 +29,7 @@ static int start_thread(int fd)
 	pthread_t thread;
 	int result;
 
-	sigfillset(&all);
+	signals_of_others(&all);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 #ifndef __SANITIZE_ADDRESS__

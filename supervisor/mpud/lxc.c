@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "supervisor/kernel/notify.h"
 #include "supervisor/kernel/nsfs.h"
 #include "supervisor/mpud/lxc-message.h"
@@ -379,7 +380,7 @@ static int start_thread(struct lxc_proxy *proxy)
 	sigset_t all, before;
 	int result;
 
-	sigfillset(&all);
+	signals_of_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	result = pthread_create(&proxy->thread, NULL, serve, proxy);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
