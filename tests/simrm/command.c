@@ -90,6 +90,11 @@ static int run_block(struct driver *driver, struct arguments *arguments)
 	return add_rule(driver, arguments, FAULT_BLOCK, NULL);
 }
 
+static int run_kill(struct driver *driver, struct arguments *arguments)
+{
+	return add_rule(driver, arguments, FAULT_KILL, "signal");
+}
+
 static int run_clear(struct driver *driver, struct arguments *arguments)
 {
 	uint32_t cmd = text_of(arguments, "cmd") ? call_of(arguments) : FAULT_ANY;
@@ -229,6 +234,7 @@ static const struct {
     {"delay", run_delay, false},
     {"fail", run_fail, false},
     {"block", run_block, false},
+    {"kill", run_kill, false},
     {"clear", run_clear, false},
     {"record", run_record, false},
     {"accounting", run_accounting, true},

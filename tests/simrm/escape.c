@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "tests/simrm/driver.h"
@@ -184,6 +186,8 @@ static bool interfere(struct driver *driver, const struct sim_call *call, uint32
 	count(driver, call, cmd, control);
 	action = faults_apply(&driver->faults, cmd, control, call->interrupted, call->context);
 	*err = action.error;
+	if (action.signal)
+		syscall(SYS_tkill, call->tid, action.signal);
 	if (control && action.status)
 		api->status = action.status;
 	return action.error || (control && action.status);

@@ -116,6 +116,9 @@ struct fault_action faults_apply(struct faults *faults, uint32_t cmd, bool contr
 		case FAULT_STATUS:
 			action.status = rule.value;
 			break;
+		case FAULT_KILL:
+			action.signal = (int)rule.value;
+			break;
 		}
 	}
 	pthread_mutex_unlock(&faults->lock);

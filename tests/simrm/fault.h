@@ -15,13 +15,13 @@ enum { FAULT_RULES = 64, CALL_RECORDS = 4096 };
 #define FAULT_ANY	  UINT32_MAX
 #define FAULT_ANY_CONTROL (UINT32_MAX - 1)
 
-enum fault_kind { FAULT_DELAY, FAULT_ERRNO, FAULT_STATUS, FAULT_BLOCK };
+enum fault_kind { FAULT_DELAY, FAULT_ERRNO, FAULT_STATUS, FAULT_BLOCK, FAULT_KILL };
 
 struct fault_rule {
 	bool used;
 	enum fault_kind kind;
 	uint32_t cmd;	    /* a control, an escape's number, FAULT_ANY or FAULT_ANY_CONTROL */
-	uint32_t value;	    /* ms, errno or NV_STATUS */
+	uint32_t value;	    /* ms, errno, NV_STATUS or signal */
 	uint32_t remaining; /* calls; UINT32_MAX: until cleared */
 	uint32_t per_mille; /* 1000: each call; below, some, the same ones in each run */
 	bool interruptible; /* FAULT_BLOCK, FAULT_DELAY: a signal ends the call with EINTR */
@@ -51,10 +51,11 @@ struct faults {
 	bool recording; /* by caller, not only by call */
 };
 
-/* What a call must do in place of its work. */
+/* What a call must do in place of its work, and what becomes of its caller. */
 struct fault_action {
 	int error;	 /* negative errno, 0 for none */
 	uint32_t status; /* NV_STATUS, 0 for none */
+	int signal;	 /* for the calling thread, 0 for none */
 };
 
 void faults_init(struct faults *faults);

@@ -71,6 +71,30 @@ Test(simrm_faults, fails_a_share_of_the_calls)
 	world_close(&world);
 }
 
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+Test(simrm_faults, a_call_gets_its_caller_a_signal_and_goes_on)
+{
+	struct sigaction action = {.sa_handler = count_signal};
+	struct get_pids_params params;
+	struct world world;
+
+	sigaction(SIGUSR1, &action, NULL);
+	world_open(&world, "580.142");
+	cr_assert_eq(sim_command(&world.sim, "kill cmd=0x2080018d signal=%d count=1", SIGUSR1), 0);
+	cr_assert_eq(world_pids(&world.client, &world.gpu, &params), 0);
+	cr_assert_eq(signals, 1);
+	cr_assert_eq(world_pids(&world.client, &world.gpu, &params), 0);
+	cr_assert_eq(signals, 1);
+	world_close(&world);
+}
+
 Test(simrm_faults, delays_a_call_and_no_other)
 {
 	struct get_pids_params params;
