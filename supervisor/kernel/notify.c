@@ -38,14 +38,28 @@ int notify_receive(int listener, struct seccomp_notif *notification)
 	return ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification) ? -errno : 0;
 }
 
+/* The kernel takes a lock that a signal interrupts: a target whose answer, or whose sign of life, was
+ * given up for that would wait for ever. */
+static int ioctl_whole(int listener, unsigned long request, void *argument)
+{
+	int result;
+
+	do
+		result = ioctl(listener, request, argument) ? -errno : 0;
+	while (result == -EINTR);
+	return result;
+}
+
 bool notify_id_valid(int listener, uint64_t id)
 {
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+	return ioctl_whole(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
 int notify_respond(int listener, const struct seccomp_notif_resp *response)
 {
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response) ? -errno : 0;
+	struct seccomp_notif_resp copy = *response;
+
+	return ioctl_whole(listener, SECCOMP_IOCTL_NOTIF_SEND, &copy);
 }
 
 int notify_continue(int listener, uint64_t id)
