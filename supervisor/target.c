@@ -162,6 +162,7 @@ int target_identify(pid_t tid, struct target *target)
 {
 	struct task_status status;
 	int result = task_status_read(tid, &status);
+	uint64_t user_ns;
 
 	if (result)
 		return result;
@@ -169,11 +170,13 @@ int target_identify(pid_t tid, struct target *target)
 	target->tgid = status.tgid;
 	target->euid = status.euid;
 	target->egid = status.egid;
-	target->capabilities =
-		nsfs_id_of(tid, "user") == NSFS_INIT_USER ? status.capabilities : 0;
+	user_ns = nsfs_id_of(tid, "user");
+	if (!user_ns)
+		return -ESRCH;
+	target->capabilities = user_ns == NSFS_INIT_USER ? status.capabilities : 0;
 	target->pid_ns = nsfs_open_pid(tid);
 	if (target->pid_ns < 0)
 		return target->pid_ns == -ENOENT ? -ESRCH : target->pid_ns;
 	target->pid_ns_id = nsfs_id(target->pid_ns);
-	return 0;
+	return target->pid_ns_id ? 0 : -ESRCH;
 }
