@@ -19,6 +19,8 @@ static int set_egid(gid_t egid)
 	return (int)syscall(SYS_setresgid, -1, egid, -1);
 }
 
+enum { RESTORE_TRIES = 100 };
+
 struct capabilities {
 	struct __user_cap_data_struct set[_LINUX_CAPABILITY_U32S_3];
 };
@@ -65,13 +67,23 @@ static int take_identity(const struct target *target, struct capabilities own)
 	return set_capabilities(&own) ? -errno : 0;
 }
 
-/* The same in reverse. The permitted set was never touched, so this cannot be refused; were it, the
- * thread must not go on as somebody else. */
+static bool is_restored(uid_t euid, gid_t egid, const struct capabilities *own)
+{
+	return (geteuid() == euid || !set_euid(euid)) &&
+	       (!has_capabilities(own) || !set_capabilities(own)) &&
+	       (getegid() == egid || !set_egid(egid));
+}
+
+/* The same in reverse. The permitted set was never touched, so this cannot be refused; memory for it
+ * may be short for a moment. Were it refused, the thread must not go on as somebody else. */
 static void restore_identity(uid_t euid, gid_t egid, const struct capabilities *own)
 {
-	if ((geteuid() != euid && set_euid(euid)) || (has_capabilities(own) && set_capabilities(own)) ||
-	    (getegid() != egid && set_egid(egid)))
-		_exit(125);
+	for (int i = 0; i < RESTORE_TRIES; i++) {
+		if (is_restored(euid, egid, own))
+			return;
+		usleep(1000);
+	}
+	_exit(125);
 }
 
 /* Without privilege of our own there is none to lose: an ordinary user's supervisor cannot become
