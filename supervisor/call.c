@@ -92,6 +92,22 @@ static void remember(struct executor *executor, struct listener *listener, pid_t
 		roster_note(engine->roster, tid, engine->remembers_threads);
 }
 
+/* Let through, it could be one of ours. */
+static void answer_unread(struct listener *listener, struct journal_slot *slot)
+{
+	struct engine *engine = listener->engine;
+
+	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
+		call_retry(listener, slot);
+		return;
+	}
+	log_error("a GPU call could not be read and fails: out of memory", "container=%s pid=%u",
+		  listener->container->label, slot->notification.pid);
+	atomic_fetch_add(&engine->counters->refused, 1);
+	listener_answer(listener, slot->notification.id,
+			(struct seccomp_notif_resp){.error = -ENOMEM});
+}
+
 /* Lets SLOT pass, or puts down what is known of a call that is to be handled. */
 static bool is_ours(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
@@ -99,6 +115,10 @@ static bool is_ours(struct executor *executor, struct listener *listener, struct
 	uint64_t address;
 	int result = read_control(slot, &control, &address);
 
+	if (result == -ENOMEM) {
+		answer_unread(listener, slot);
+		return false;
+	}
 	if (result < 0 && result != -EFAULT)
 		warn_unreadable(executor, listener, slot, result);
 	if (result || !watch_table_has(&listener->watch, control.cmd)) {
@@ -318,8 +338,8 @@ static int write_one(const struct listener *listener, const struct journal_slot 
 }
 
 /* Writes the answer back: what the params lead to, the params, then the status. A target that
- * unmapped its memory meanwhile gets what the driver gives then. Returns the errno of the ioctl as a
- * negative number, or 0. */
+ * unmapped its memory meanwhile gets what the driver gives then. Returns 0, or a negative errno of
+ * the last write. */
 static int write_back(const struct listener *listener, struct journal_slot *slot)
 {
 	const struct journal_answer *answer = &slot->answer;
@@ -334,7 +354,7 @@ static int write_back(const struct listener *listener, struct journal_slot *slot
 	if (!result && answer->params_size && desk)
 		result = write_one(listener, slot, answer->params_address, desk->params,
 				   answer->params_size);
-	if (result == -ESRCH || result == -EPERM)
+	if (result && result != -EFAULT)
 		return result;
 	control.status = result ? NV_ERR_INVALID_ADDRESS : answer->status;
 	return write_one(listener, slot, slot->control_address, &control, sizeof(control));
@@ -359,6 +379,7 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 {
 	const struct engine_options *options = &engine->options;
 	cleanup_free uint8_t *before = NULL;
+	enum driver_device device;
 	int result;
 	bool in_init_ns;
 
@@ -372,8 +393,9 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 		return PASS;
 	if (call->fd < 0)
 		return TROUBLE;
-	if (driver_device(call->driver, call->fd) != DRIVER_DEVICE_CONTROL)
-		return PASS;
+	device = driver_device(call->driver, call->fd);
+	if (device != DRIVER_DEVICE_CONTROL)
+		return device == DRIVER_DEVICE_UNKNOWN ? TROUBLE : PASS;
 	in_init_ns = call->target.pid_ns_id == NSFS_INIT_PID;
 	if (!policy_handles(call->pids, &listener->entry->settings, call->layout, in_init_ns))
 		return PASS;
@@ -406,6 +428,7 @@ static void answer_trouble(struct engine *engine, struct listener *listener,
 			   struct journal_slot *slot)
 {
 	struct nvos54_parameters control = slot->control;
+	int result;
 
 	if (!notify_id_valid(listener->fd, slot->notification.id))
 		return;
@@ -417,8 +440,10 @@ static void answer_trouble(struct engine *engine, struct listener *listener,
 		  listener->container->label, slot->notification.pid, control.cmd);
 	atomic_fetch_add(&engine->counters->refused, 1);
 	control.status = NV_ERR_OPERATING_SYSTEM;
-	write_one(listener, slot, slot->control_address, &control, sizeof(control));
-	listener_answer(listener, slot->notification.id, (struct seccomp_notif_resp){0});
+	result = write_one(listener, slot, slot->control_address, &control, sizeof(control));
+	/* Success without a status would be taken for an answer. */
+	listener_answer(listener, slot->notification.id,
+			(struct seccomp_notif_resp){.error = result ? -EFAULT : 0});
 }
 
 /* Writes the answer that stands in the journal, and lets the target go on. */
@@ -427,18 +452,17 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 	const struct nvabi_pid_control *layout =
 		nvabi_pids_find(&engine->options.pids, slot->control.cmd);
 	uint64_t took = engine_now_ns() - slot->received_ns;
-	int errnum = slot->answer.errnum;
+	int errnum = slot->answer.errnum, written = 0;
 	size_t index;
 
 	atomic_store(&slot->phase, JOURNAL_WRITING);
 	if (!errnum)
-		errnum = write_back(listener, slot);
-	if (errnum == -ESRCH && !notify_id_valid(listener->fd, slot->notification.id))
-		return;
-	if (errnum == -EPERM) {
+		written = write_back(listener, slot);
+	if (written && written != -EFAULT) {
 		answer_trouble(engine, listener, slot);
 		return;
 	}
+	errnum = errnum ? errnum : written;
 	/* Counted before the target goes on, so that its last call is in the sum. */
 	atomic_store(&listener->container->trouble, 0);
 	atomic_fetch_add(&engine->counters->handled, 1);

@@ -135,7 +135,7 @@ enum driver_device driver_device(const struct driver *driver, int fd)
 	struct statx st;
 
 	if (stat_file(fd, "", AT_EMPTY_PATH, &st))
-		return DRIVER_DEVICE_NONE;
+		return DRIVER_DEVICE_UNKNOWN;
 	return device_of(driver, &st);
 }
 

@@ -36,7 +36,8 @@ int driver_compose(const struct driver *driver, struct nvabi_pids *pids, struct 
 enum driver_device {
 	DRIVER_DEVICE_NONE,    /* not a device of this driver */
 	DRIVER_DEVICE_CONTROL, /* /dev/nvidiactl, the only one that takes RM control */
-	DRIVER_DEVICE_OTHER    /* /dev/nvidiaN */
+	DRIVER_DEVICE_OTHER,   /* /dev/nvidiaN */
+	DRIVER_DEVICE_UNKNOWN, /* it could not be told */
 };
 
 /* What the open file FD is. Never asks a file system (a FUSE server could keep us waiting). */
