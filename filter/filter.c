@@ -65,7 +65,7 @@ static int add_rules(scmp_filter_ctx context)
 }
 
 /* libseccomp 2.5 exports to a file descriptor only. */
-static int export_program(scmp_filter_ctx context, struct filter_program *program)
+int filter_export(void *context, struct filter_program *program)
 {
 	cleanup_close int fd = memfd_create("mpu-filter", MFD_CLOEXEC);
 	cleanup_free struct sock_filter *code = NULL;
@@ -103,7 +103,7 @@ int filter_build(const uint32_t *architectures, struct filter_program *program,
 	if (!result)
 		result = add_rules(context);
 	if (!result)
-		result = export_program(context, program);
+		result = filter_export(context, program);
 	if (result)
 		return mpu_fail(error, -result, "cannot build the seccomp filter: %s",
 				strerror(-result));

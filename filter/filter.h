@@ -27,6 +27,9 @@ const uint32_t *filter_native_architectures(void);
 int filter_build(const uint32_t *architectures, struct filter_program *program,
 		 struct mpu_error *error);
 
+/* The program of CONTEXT, a scmp_filter_ctx of libseccomp, into PROGRAM. Returns 0 or -errno. */
+int filter_export(void *context, struct filter_program *program);
+
 /* Flags for filter_install(), probed once: SECCOMP_FILTER_FLAG_NEW_LISTENER always, SPEC_ALLOW, and
  * WAIT_KILLABLE_RECV where the kernel has it (5.19). Returns them, or 0 with ERROR filled when the
  * kernel has no user notification (5.0, CONFIG_SECCOMP_FILTER). */
@@ -34,7 +37,8 @@ unsigned int filter_probe_flags(struct mpu_error *error);
 
 /* Installs PROGRAM for the calling thread and what it will execute, for good. Needs no_new_privs or
  * CAP_SYS_ADMIN in the caller's user namespace. Returns the listener, which the caller owns
- * (close-on-exec), or -errno with ERROR filled: -EBUSY when a filter above already has one. */
+ * (close-on-exec), 0 where FLAGS ask for none, or -errno with ERROR filled: -EBUSY
+ * when a filter above already has one. */
 int filter_install(const struct filter_program *program, unsigned int flags,
 		   struct mpu_error *error);
 

@@ -236,6 +236,7 @@ static bool prepare(struct executor *executor)
 	struct engine *engine = executor->engine;
 
 	prctl(PR_SET_NAME, "mpu-executor");
+	sandbox_enter_thread(engine->options.sandbox, SANDBOX_EXECUTOR);
 	executor->tid = gettid();
 	executor->slot = journal_take(engine->journal);
 	if (!executor->slot)

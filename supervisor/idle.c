@@ -52,6 +52,7 @@ static void *idle_thread(void *argument)
 	uint64_t count;
 
 	prctl(PR_SET_NAME, "mpu-idle");
+	sandbox_enter_thread(engine->options.sandbox, SANDBOX_ENGINE);
 	while (!atomic_load(&engine->stopping)) {
 		int ready = epoll_wait(engine->idle.epoll, events, EVENTS, -1);
 

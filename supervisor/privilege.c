@@ -1,36 +1,96 @@
 #include "supervisor/privilege.h"
 
 #include <cap-ng.h>
+#include <errno.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* Other processes' memory and descriptors, and to be the target's user in the driver. SYS_ADMIN is
  * used for nothing but to lend it, in the driver, to a target that has it. */
-void privilege_drop(enum privilege_role role)
-{
-	const struct {
-		unsigned int capability;
-		bool taken, effective;
-	} known[] = {{CAP_SYS_PTRACE, true, true},
-		     {CAP_SETUID, true, true},
-		     {CAP_SETGID, true, true},
-		     {CAP_DAC_READ_SEARCH, true, true},
-		     {CAP_SYS_ADMIN, true, false},
-		     {CAP_KILL, role == PRIVILEGE_RUN, true}};
-	enum { COUNT = sizeof(known) / sizeof(known[0]) };
-	bool have[COUNT];
+static const struct {
+	unsigned int capability;
+	bool always; /* false: mpu-run's only */
+	bool effective;
+} known[] = {{CAP_SYS_PTRACE, true, true}, {CAP_SETUID, true, true},
+	     {CAP_SETGID, true, true},	   {CAP_DAC_READ_SEARCH, true, true},
+	     {CAP_SYS_ADMIN, true, false}, {CAP_KILL, false, true}};
 
-	for (size_t i = 0; i < COUNT; i++)
-		have[i] = known[i].taken &&
+enum { KNOWN = sizeof(known) / sizeof(known[0]) };
+
+static bool is_effective(enum privilege_role role, size_t number)
+{
+	return known[number].effective && role != PRIVILEGE_KEEPER;
+}
+
+/* What ROLE takes of what is there; ALL: all of it effective. */
+static void choose(enum privilege_role role, bool all)
+{
+	bool have[KNOWN];
+
+	for (size_t i = 0; i < KNOWN; i++)
+		have[i] = (known[i].always || role == PRIVILEGE_RUN) &&
 			  capng_have_capability(CAPNG_PERMITTED, known[i].capability);
 	capng_clear(CAPNG_SELECT_CAPS);
-	for (size_t i = 0; i < COUNT; i++) {
+	for (size_t i = 0; i < KNOWN; i++) {
 		if (have[i])
 			capng_update(CAPNG_ADD, CAPNG_PERMITTED, known[i].capability);
-		if (have[i] && known[i].effective && role != PRIVILEGE_KEEPER)
+		if (have[i] && (all || is_effective(role, i)))
 			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, known[i].capability);
 	}
+}
+
+/* A thread that is the target's root in the driver must not lose its rights on its way back to a
+ * user who is none; execute.c says for itself which are effective. */
+void privilege_drop(enum privilege_role role)
+{
+	choose(role, false);
 	capng_apply(CAPNG_SELECT_CAPS);
+	prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+int privilege_find_user(const char *name, struct privilege_user *user, struct mpu_error *error)
+{
+	const struct passwd *entry;
+
+	errno = 0;
+	entry = getpwnam(name);
+	if (!entry)
+		return mpu_fail(error, errno ? errno : ENOENT,
+				"--user=%s: there is no such user (useradd --system %s)", name,
+				name);
+	*user = (struct privilege_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
+	return 0;
+}
+
+/* Threads count for the user that they belong to, and root's limit is not meant for it. */
+static void raise_thread_limit(void)
+{
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (!setrlimit(RLIMIT_NPROC, &limit) || getrlimit(RLIMIT_NPROC, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NPROC, &limit);
+}
+
+int privilege_become(const struct privilege_user *user, struct mpu_error *error)
+{
+	int result;
+
+	if (geteuid() == user->uid)
+		return 0;
+	raise_thread_limit();
+	choose(PRIVILEGE_KEEPER, true);
+	result = capng_change_id((int)user->uid, (int)user->gid, CAPNG_DROP_SUPP_GRP);
+	if (result)
+		return mpu_fail(error, EPERM,
+				"cannot become user %u: mpud --user must be started by root (%d)",
+				user->uid, result);
+	return 0;
 }

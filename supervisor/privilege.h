@@ -2,6 +2,10 @@
 #ifndef SUPERVISOR_PRIVILEGE_H
 #define SUPERVISOR_PRIVILEGE_H
 
+#include "base/error.h"
+
+#include <sys/types.h>
+
 enum privilege_role {
 	PRIVILEGE_KEEPER, /* passes on to its workers what these need, and uses none of it */
 	PRIVILEGE_WORKER,
@@ -11,5 +15,18 @@ enum privilege_role {
 /* Gives up every capability of this process but those that ROLE takes, and the gain of new ones by
  * execve(2). To be called before threads are started. */
 void privilege_drop(enum privilege_role role);
+
+struct privilege_user {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Looks the user NAME up. Returns 0, or -errno with ERROR filled. */
+int privilege_find_user(const char *name, struct privilege_user *user, struct mpu_error *error);
+
+/* Becomes USER, of its own group alone, and keeps the capabilities that privilege_drop() knows. To
+ * be called before it, as root. Returns 0, also for who is USER already, or -errno with ERROR
+ * filled. */
+int privilege_become(const struct privilege_user *user, struct mpu_error *error);
 
 #endif

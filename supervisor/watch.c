@@ -99,6 +99,7 @@ static void *watch_thread(void *argument)
 
 	memset(seen, 0, sizeof(seen));
 	prctl(PR_SET_NAME, "mpu-watch");
+	sandbox_enter_thread(engine->options.sandbox, SANDBOX_ENGINE);
 	while (!is_stopping(&engine->watch)) {
 		if (look(engine, seen))
 			nanosleep(&tick, NULL);

@@ -43,6 +43,7 @@ static void close_keepers_own(struct keeper *keeper)
 static _Noreturn void be_worker(struct keeper *keeper, int channel)
 {
 	const struct worker_start start = {.options = keeper->options,
+					   .sandbox = keeper->has_sandbox ? &keeper->sandbox : NULL,
 					   .journal = keeper->journal,
 					   .listener = keeper->listener,
 					   .channel = channel,

@@ -69,6 +69,40 @@ static int find_house(struct keeper *keeper, struct mpu_error *error)
 	return result;
 }
 
+/* Before there is a worker, which is under it too. */
+static int enter_sandbox(struct keeper *keeper, struct mpu_error *error)
+{
+	const struct mpud_options *options = keeper->options;
+	const char *excuse = sandbox_excuse();
+	int result;
+
+	if (options->sandbox == SANDBOX_OFF || excuse) {
+		log_warning("mpud runs without a sandbox", "reason=\"%s\"",
+			    excuse ? excuse : "--sandbox=off");
+		return 0;
+	}
+	result = sandbox_build(&keeper->sandbox, SANDBOX_KEEPER, options->sandbox == SANDBOX_LOG,
+			       error);
+	if (!result)
+		result = sandbox_enter(&keeper->sandbox, SANDBOX_KEEPER, error);
+	keeper->has_sandbox = !result;
+	return result;
+}
+
+/* Sockets are made and former workers ended by who we are at first. */
+static int drop_privilege(const struct mpud_options *options, struct mpu_error *error)
+{
+	struct privilege_user user;
+	int result = 0;
+
+	if (options->user)
+		result = privilege_find_user(options->user, &user, error);
+	if (options->user && !result)
+		result = privilege_become(&user, error);
+	privilege_drop(PRIVILEGE_KEEPER);
+	return result;
+}
+
 static int start(struct keeper *keeper, struct mpu_error *error)
 {
 	const struct mpud_options *options = keeper->options;
@@ -86,12 +120,15 @@ static int start(struct keeper *keeper, struct mpu_error *error)
 		result = find_house(keeper, error);
 	if (result)
 		return result;
-	privilege_drop(PRIVILEGE_KEEPER);
 	keeper_end_former(keeper->journal);
+	result = drop_privilege(options, error);
+	if (result)
+		return result;
 	keeper_settle(keeper);
 	journal_header(keeper->journal)->keeper = (struct journal_process){
 	    .pid = getpid(), .start = task_start_ticks(getpid())};
-	return keeper_start_worker(keeper, error);
+	result = enter_sandbox(keeper, error);
+	return result ? result : keeper_start_worker(keeper, error);
 }
 
 /* Returns true when the time has come to stop. Workers that a driver held back are buried here. */

@@ -31,6 +31,8 @@ struct keeper {
 	int listener[JOURNAL_LISTENERS];
 	uint32_t listeners;
 	struct parcels parcels;
+	struct sandbox sandbox;
+	bool has_sandbox;
 	struct keeper_worker worker;
 };
 

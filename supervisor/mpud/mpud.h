@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "supervisor/journal.h"
+#include "supervisor/sandbox.h"
 #include "supervisor/settings.h"
 
 #include <stdbool.h>
@@ -19,6 +20,8 @@ struct mpud_options {
 	struct mpu_settings settings; /* where a container says nothing */
 	unsigned int watchdog; /* seconds without a sign of life after which a worker is replaced */
 	bool replace;	       /* take over from a running mpud */
+	enum sandbox_mode sandbox;
+	const char *user; /* to become, or NULL */
 };
 
 /* Parses the command line. Returns -1 to go on, or the exit status. */
@@ -33,6 +36,7 @@ int keeper_run(const struct mpud_options *options);
 /* What a worker works with; all inherited from its keeper. */
 struct worker_start {
 	const struct mpud_options *options;
+	const struct sandbox *sandbox; /* or NULL */
 	struct journal *journal;
 	const int *listener; /* JOURNAL_LISTENERS of them, -1 where there is none */
 	int channel;

@@ -29,6 +29,9 @@ static const char usage[] =
     "                          (5)\n"
     "  --replace               take all over from the mpud that runs, without a lost\n"
     "                          call; start as usual where none runs\n"
+    "  --user=NAME             become this user; the few rights that are needed stay\n"
+    "  --sandbox=on|log|off    refuse mpud's own processes the system calls that they\n"
+    "                          do not need; log: and let the kernel log it (on)\n"
     "  --log=error|warning|info|debug\n"
     "                          the least that is worth a line (info)\n"
     "  --help, --version\n";
@@ -44,6 +47,8 @@ enum option_id {
 	OPTION_DEV_ROOT,
 	OPTION_WATCHDOG,
 	OPTION_REPLACE,
+	OPTION_USER,
+	OPTION_SANDBOX,
 	OPTION_LOG,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -60,6 +65,8 @@ static const struct option long_options[] = {
     {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"replace", no_argument, NULL, OPTION_REPLACE},
+    {"user", required_argument, NULL, OPTION_USER},
+    {"sandbox", required_argument, NULL, OPTION_SANDBOX},
     {"log", required_argument, NULL, OPTION_LOG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -116,6 +123,11 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 	case OPTION_REPLACE:
 		options->replace = true;
 		return true;
+	case OPTION_USER:
+		options->user = value;
+		return value[0];
+	case OPTION_SANDBOX:
+		return sandbox_mode_parse(value, &options->sandbox);
 	case OPTION_LOG:
 		return parse_level(value);
 	}

@@ -75,6 +75,7 @@ static int start_engine(struct worker *worker, struct mpu_error *error)
 	worker->options.pid_lookup = engine_best_pid_lookup();
 	worker->options.use_pidfd_thread = true;
 	worker->options.journal = start->journal;
+	worker->options.sandbox = start->sandbox;
 	worker->options.listener_closed = listener_closed;
 	worker->options.context = worker;
 	return engine_start(&worker->engine, &worker->options, error);
@@ -162,7 +163,8 @@ int worker_run(const struct worker_start *start)
 	prctl(PR_SET_NAME, "mpud-worker");
 	watch_for_crashes(start->journal);
 	privilege_drop(PRIVILEGE_WORKER);
-	if (start_engine(&worker, &error)) {
+	if (sandbox_enter(start->sandbox, SANDBOX_WORKER, &error) ||
+	    start_engine(&worker, &error)) {
 		log_error(error.text, "error=%d", error.code);
 		return 1;
 	}

@@ -31,6 +31,7 @@ class Manager:
         self.listening.listen(256)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(self.folder / "notify"))
+        os.chmod(self.folder / "notify", 0o777)  # as systemd's is, for services of any user
         self.store = {}
         self.ready = False
         self.process = None

@@ -1,5 +1,5 @@
 """Targets call the driver without pause while mpud's worker is killed, its keeper restarted and the
-whole replaced: soak.py BUILD [KILLS [RESTARTS [UPGRADES]]]"""
+whole replaced: soak.py BUILD [KILLS [RESTARTS [UPGRADES]]] [OPTION OF MPUD]..."""
 import json
 import os
 import random
@@ -97,7 +97,8 @@ def judge(results, deeds, killed, seconds):
 
 def main():
     build = sys.argv[1]
-    deeds = [int(word) for word in sys.argv[2:5]]
+    options = [word for word in sys.argv[2:] if word.startswith("--")]
+    deeds = [int(word) for word in sys.argv[2:] if word not in options]
     deeds += [2000, 50, 50][len(deeds):]
     seed = int(os.environ.get("MPU_SEED", random.randrange(1 << 30)))
     random.seed(seed)
@@ -108,7 +109,7 @@ def main():
     with Simrm(programs, VERSION) as simrm:
         for line in DELAYS:
             simrm.command(line)
-        manager = Manager(programs.mpud, programs.directory, [f"--dev-root={simrm.directory}"])
+        manager = Manager(programs.mpud, programs.directory, [f"--dev-root={simrm.directory}", *options])
         try:
             manager.start()
             loads = [Load(programs, simrm.directory, manager.path) for _ in range(TARGETS)]

@@ -1,0 +1,335 @@
+#include "supervisor/sandbox.h"
+
+#include "base/log.h"
+#include "nvabi/rm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define E   (1u << SANDBOX_EXECUTOR)
+#define N   (1u << SANDBOX_ENGINE)
+#define C   (1u << SANDBOX_CONTROL)
+#define W   (1u << SANDBOX_WORKER)
+#define K   (1u << SANDBOX_KEEPER)
+#define ALL (E | N | C | W | K)
+
+/* A namespace of one's own is the way to rights that one has not got. */
+#define NEW_NAMESPACES                                                                             \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
+	 CLONE_NEWCGROUP)
+#define WRITES (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
+
+/* A call, who may make it, and on what condition: one argument under a mask. */
+struct rule {
+	const char *name;
+	unsigned int roles;
+	unsigned int argument;
+	uint64_t mask; /* 0: any arguments */
+	uint64_t value;
+};
+
+/* Looked at once, by the filter that all are under: these are the calls that are made most. */
+#define IOCTL(request)                                                                             \
+	{                                                                                          \
+		"ioctl", K, 1, UINT32_MAX, (request)                                               \
+	}
+#define NAMESPACE_IOCTL(number) IOCTL(_IO(NSIO, number))
+
+/* Names that an architecture has not got are passed over; where the C library has the choice of two
+ * (open and openat), both stand here. */
+static const struct rule allowed[] = {
+    /* Memory, threads, time: what any code asks for without being told. */
+    {.name = "brk", .roles = ALL},
+    {.name = "mmap", .roles = ALL, .argument = 2, .mask = PROT_EXEC, .value = 0},
+    {.name = "mprotect", .roles = ALL, .argument = 2, .mask = PROT_EXEC, .value = 0},
+    {.name = "mremap", .roles = ALL},
+    {.name = "munmap", .roles = ALL},
+    {.name = "madvise", .roles = ALL},
+    {.name = "membarrier", .roles = ALL},
+    {.name = "futex", .roles = ALL},
+    {.name = "futex_time64", .roles = ALL},
+    {.name = "futex_wait", .roles = ALL},
+    {.name = "futex_wake", .roles = ALL},
+    {.name = "set_robust_list", .roles = ALL},
+    {.name = "set_tid_address", .roles = ALL},
+    {.name = "rseq", .roles = ALL},
+    {.name = "sched_yield", .roles = ALL},
+    {.name = "sched_getaffinity", .roles = ALL},
+    {.name = "getcpu", .roles = ALL},
+    {.name = "getrandom", .roles = ALL},
+    {.name = "sysinfo", .roles = ALL},
+    {.name = "uname", .roles = ALL},
+    {.name = "clock_gettime", .roles = ALL},
+    {.name = "clock_getres", .roles = ALL},
+    {.name = "clock_nanosleep", .roles = ALL},
+    {.name = "nanosleep", .roles = ALL},
+    {.name = "gettimeofday", .roles = ALL},
+    {.name = "time", .roles = ALL},
+    {.name = "rt_sigaction", .roles = ALL},
+    {.name = "rt_sigprocmask", .roles = ALL},
+    {.name = "rt_sigreturn", .roles = ALL},
+    {.name = "sigaltstack", .roles = ALL},
+    {.name = "restart_syscall", .roles = ALL},
+    {.name = "tgkill", .roles = ALL},
+    {.name = "getpid", .roles = ALL},
+    {.name = "gettid", .roles = ALL},
+    {.name = "getuid", .roles = ALL},
+    {.name = "geteuid", .roles = ALL},
+    {.name = "getgid", .roles = ALL},
+    {.name = "getegid", .roles = ALL},
+    {.name = "exit", .roles = ALL},
+    {.name = "exit_group", .roles = ALL},
+    {.name = "prctl", .roles = ALL, .mask = UINT32_MAX, .value = PR_SET_NAME},
+    {.name = "prlimit64", .roles = ALL, .argument = 2, .mask = UINT64_MAX, .value = 0},
+    {.name = "getrlimit", .roles = ALL},
+
+    /* Files: to look, never to write what is not open already. */
+    {.name = "read", .roles = ALL},
+    {.name = "pread64", .roles = ALL},
+    {.name = "write", .roles = ALL},
+    {.name = "writev", .roles = ALL},
+    {.name = "lseek", .roles = ALL},
+    {.name = "close", .roles = ALL},
+    {.name = "fcntl", .roles = ALL},
+    {.name = "openat", .roles = ALL, .argument = 2, .mask = WRITES, .value = 0},
+    {.name = "open", .roles = ALL, .argument = 1, .mask = WRITES, .value = 0},
+    {.name = "stat", .roles = ALL},
+    {.name = "lstat", .roles = ALL},
+    {.name = "fstat", .roles = ALL},
+    {.name = "newfstatat", .roles = ALL},
+    {.name = "statx", .roles = ALL},
+    {.name = "access", .roles = ALL},
+    {.name = "faccessat", .roles = ALL},
+    {.name = "faccessat2", .roles = ALL},
+    {.name = "readlink", .roles = ALL},
+    {.name = "readlinkat", .roles = ALL},
+    {.name = "getdents64", .roles = ALL},
+    {.name = "poll", .roles = ALL},
+    {.name = "ppoll", .roles = ALL},
+
+    /* Targets: their memory, their descriptors, their driver. */
+    {.name = "process_vm_readv", .roles = E | N | W | K},
+    {.name = "process_vm_writev", .roles = E | N | W | K},
+    {.name = "pidfd_open", .roles = E | N | W | K},
+    {.name = "pidfd_getfd", .roles = E | N | W | K},
+    {.name = "kcmp", .roles = E | N | W | K},
+    {.name = "ioctl", .roles = E | N | W},
+    IOCTL(NVABI_RM_CONTROL_REQUEST),
+    IOCTL(SECCOMP_IOCTL_NOTIF_RECV),
+    IOCTL(SECCOMP_IOCTL_NOTIF_SEND),
+    IOCTL(SECCOMP_IOCTL_NOTIF_ID_VALID),
+    IOCTL(SECCOMP_IOW(4, uint64_t)), /* SECCOMP_IOCTL_NOTIF_SET_FLAGS */
+    NAMESPACE_IOCTL(0x2),	     /* NS_GET_PARENT, and as kernel/nsfs.c has them */
+    IOCTL(_IOR(NSIO, 0x6, int)),
+    IOCTL(_IOR(NSIO, 0x7, int)),
+    IOCTL(_IOR(NSIO, 0x8, int)),
+    IOCTL(_IOR(NSIO, 0x9, int)),
+
+    /* To be the target's user in the driver. */
+    {.name = "setresuid", .roles = E | N | W | K},
+    {.name = "setresgid", .roles = E | N | W | K},
+    {.name = "capget", .roles = ALL},
+    {.name = "capset", .roles = E | N | W | K},
+
+    /* Threads, and what they wait with. Of clone3 nobody can see the flags: ENOSYS, and the C
+     * library takes clone. */
+    {.name = "clone",
+     .roles = E | N | W | K,
+     .mask = CLONE_THREAD | NEW_NAMESPACES,
+     .value = CLONE_THREAD},
+    {.name = "eventfd2", .roles = N | W | K},
+    {.name = "epoll_create1", .roles = N | W | K},
+    {.name = "epoll_ctl", .roles = E | N | W | K},
+    {.name = "epoll_wait", .roles = N | W | K},
+    {.name = "epoll_pwait", .roles = N | W | K},
+
+    /* Words with the keeper, runtimes and mpuctl, over what is connected already. */
+    {.name = "sendmsg", .roles = E | N | C | W | K},
+    {.name = "sendto", .roles = C | W | K},
+    {.name = "recvmsg", .roles = W | K},
+    {.name = "recvfrom", .roles = C | W | K},
+    {.name = "shutdown", .roles = C | W | K},
+    {.name = "accept4", .roles = C | W | K},
+    {.name = "accept", .roles = C | W | K},
+    {.name = "getsockopt", .roles = C | W | K},
+    {.name = "setsockopt", .roles = C | W | K},
+    {.name = "seccomp", .roles = N | W | K},
+
+    /* The keeper's own: workers, memory for what runtimes send, word to the service manager. */
+    {.name = "clone", .roles = K, .mask = NEW_NAMESPACES, .value = 0},
+    {.name = "fork", .roles = K},
+    {.name = "wait4", .roles = K},
+    {.name = "waitid", .roles = K},
+    {.name = "kill", .roles = K},
+    {.name = "prctl", .roles = K},
+    {.name = "socket", .roles = K, .mask = UINT32_MAX, .value = AF_UNIX},
+    {.name = "socketpair", .roles = K, .mask = UINT32_MAX, .value = AF_UNIX},
+    {.name = "memfd_create", .roles = K},
+    {.name = "pwrite64", .roles = K},
+    {.name = "unlink", .roles = K},
+    {.name = "unlinkat", .roles = K},
+    {.name = "getppid", .roles = K},
+};
+
+/* What no version of mpu or of a C library calls by mistake: who does has got in. */
+static const char *const deadly[] = {
+    "execve",	     "execveat",
+    "ptrace",	     "init_module",
+    "finit_module",  "delete_module",
+    "kexec_load",    "kexec_file_load",
+    "bpf",	     "mount",
+    "umount2",	     "move_mount",
+    "open_tree",     "fsopen",
+    "fsmount",	     "mount_setattr",
+    "pivot_root",    "chroot",
+    "unshare",	     "setns",
+    "reboot",	     "swapon",
+    "swapoff",	     "perf_event_open",
+    "userfaultfd",   "open_by_handle_at",
+    "mknod",	     "mknodat",
+    "iopl",	     "ioperm",
+    "add_key",	     "keyctl",
+    "request_key",   "settimeofday",
+    "clock_settime",
+};
+
+#undef E
+#undef N
+#undef C
+#undef W
+#undef K
+#undef ALL
+
+bool sandbox_mode_parse(const char *word, enum sandbox_mode *mode)
+{
+	static const char *const words[] = {"on", "log", "off"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(word, words[i]) == 0) {
+			*mode = (enum sandbox_mode)i;
+			return true;
+		}
+	return false;
+}
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+const char *sandbox_excuse(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	return "a build with AddressSanitizer, which traces its own process";
+#else
+	return NULL;
+#endif
+}
+
+static void release_context(scmp_filter_ctx *context)
+{
+	if (*context)
+		seccomp_release(*context);
+}
+
+/* A name that the library does not know is newer than it, or of another architecture. */
+static int add(scmp_filter_ctx context, uint32_t action, const struct rule *rule)
+{
+	const struct scmp_arg_cmp condition =
+	    SCMP_CMP64(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value);
+	int number = seccomp_syscall_resolve_name(rule->name);
+
+	if (number < 0)
+		return 0;
+	return seccomp_rule_add_array(context, action, number, rule->mask != 0, &condition);
+}
+
+/* A rule without a condition stands for those with one. */
+static bool is_wider(const struct rule *one, const struct rule *other, unsigned int role)
+{
+	return one != other && !one->mask && one->roles & role &&
+	       strcmp(one->name, other->name) == 0;
+}
+
+static bool has_wider(const struct rule *rule, unsigned int role)
+{
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		if (is_wider(&allowed[i], rule, role))
+			return true;
+	return false;
+}
+
+static int add_rules(scmp_filter_ctx context, enum sandbox_role role)
+{
+	int result = 0;
+
+	for (size_t i = 0; !result && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		if (allowed[i].roles & 1u << role && !has_wider(&allowed[i], 1u << role))
+			result = add(context, SCMP_ACT_ALLOW, &allowed[i]);
+	for (size_t i = 0; !result && i < sizeof(deadly) / sizeof(deadly[0]); i++)
+		result = add(context, SCMP_ACT_KILL_PROCESS, &(struct rule){.name = deadly[i]});
+	return result;
+}
+
+/* System calls of other architectures (32 bits, x32) nobody makes here. */
+static int build(enum sandbox_role role, struct filter_program *program)
+{
+	scmp_filter_ctx context __attribute__((cleanup(release_context))) =
+	    seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	int result = context ? 0 : -ENOMEM;
+
+	if (!result)
+		result = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	/* A tree in place of a list, which kernels before 5.11 go through call by call. */
+	if (!result)
+		result = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (!result)
+		result = add_rules(context, role);
+	return result ? result : filter_export(context, program);
+}
+
+int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs,
+		  struct mpu_error *error)
+{
+	int result = 0;
+
+	*sandbox = (struct sandbox){.flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW |
+					     (logs ? SECCOMP_FILTER_FLAG_LOG : 0)};
+	for (unsigned int role = first; !result && role < SANDBOX_ROLES; role++)
+		result = build((enum sandbox_role)role, &sandbox->program[role]);
+	if (!result)
+		return 0;
+	sandbox_free(sandbox);
+	return mpu_fail(error, -result, "cannot build the sandbox: %s (--sandbox=off does without)",
+			strerror(-result));
+}
+
+void sandbox_free(struct sandbox *sandbox)
+{
+	for (size_t role = 0; role < SANDBOX_ROLES; role++)
+		filter_program_free(&sandbox->program[role]);
+}
+
+int sandbox_enter(const struct sandbox *sandbox, enum sandbox_role role, struct mpu_error *error)
+{
+	return sandbox ? filter_install(&sandbox->program[role], sandbox->flags, error) : 0;
+}
+
+void sandbox_enter_thread(const struct sandbox *sandbox, enum sandbox_role role)
+{
+	struct mpu_error error = {0};
+
+	if (sandbox_enter(sandbox, role, &error) && error.code != ENOSYS)
+		log_error("a thread has the sandbox of its process only", "thread=%d error=\"%s\"",
+			  gettid(), error.text);
+}
