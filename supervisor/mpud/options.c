@@ -32,6 +32,9 @@ static const char usage[] =
     "                          long (5)\n"
     "  --replace               take all over from the mpud that runs, without a lost\n"
     "                          call; start as usual where none runs\n"
+    "  --user=NAME             become this user; the few rights that are needed stay\n"
+    "  --sandbox=on|log|off    refuse mpud's own processes the system calls that they\n"
+    "                          do not need; log: and let the kernel log it (on)\n"
     "  --log=error|warning|info|debug\n"
     "                          the least that is worth a line (info)\n"
     "  --help, --version\n";
