@@ -24,7 +24,6 @@ def variants(programs, options):
         "floor loop": [agent, "--sync", "--"],
         "agent without sync wake-up": [agent, "--"],
         "mpu-run": [*run, "--"],
-        "mpu-run, epoll": [*run, "--event-loop=epoll", "--"],
         "mpu-run --policy=off": [*run, "--policy=off", "--"],
         "mpu-run --pid-ns": [*run, "--pid-ns", "--"],
     }
