@@ -7,9 +7,6 @@ held against each other too: a short run says nothing of them."""
 import argparse
 import json
 import os
-import select
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -18,15 +15,11 @@ import time
 from datetime import date
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+from worlds import ALIVE_MS, VERSION, Container, find_programs, world  # noqa: I001
+from mpud_state import State, wait_settled
+from results import exit_status, report
+from world import die_with_parent
 
-from manager import Manager  # noqa: E402
-from mpud_state import State, descendants, wait_settled  # noqa: E402
-from results import exit_status, report  # noqa: E402
-from world import Programs, ROOT, Simrm, die_with_parent  # noqa: E402
-
-VERSION = "550.54.14"
-ALIVE_MS = 5000
 MEMORY_KIB = 64 << 10
 FACTOR = 2
 # All that the attackers do themselves has the least share of the processors: what counts is what
@@ -35,52 +28,6 @@ NICE = ["nice", "-n", "19"]
 # Behaviours of which no call may ever come back, and one that is no container.
 BLOCKED = ("uffd-", "fuse-")
 PEER = "peer"
-OWN_PROGRAMS = ("mpud", "load", "attack", "journal-look")
-
-
-class Container:
-    """A program in a container of its own, under mpud."""
-
-    def __init__(self, programs, gpu, socket, first, argv, prefix=()):
-        self.process = subprocess.Popen(
-            [*prefix, programs.mpu_run, "--pid-ns", f"--socket={socket}", f"--dev-root={gpu}",
-             "--", *argv, f"--dev-root={gpu}"], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        self.expect_line(first)
-
-    def line(self, seconds):
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
-            raise AssertionError(f"nothing heard for {seconds} s")
-        return self.process.stdout.readline().strip()
-
-    def expect_line(self, text, seconds=20):
-        if self.line(seconds) != text:
-            raise AssertionError(f"ended: {self.process.communicate()[1].strip()}")
-
-    def end(self, seconds=20):
-        """Its last line, and what it said beside."""
-        self.process.terminate()
-        try:
-            out, errors = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise AssertionError(f"does not end within {seconds} s") from None
-        lines = out.splitlines()
-        return json.loads(lines[-1]) if lines else {}, errors.strip()
-
-
-class Victim(Container):
-    def __init__(self, programs, gpu, socket):
-        super().__init__(programs, gpu, socket, "ready", [programs.load, "--pause-us=1000"])
-        self.pid = descendants(self.process.pid)[-1]
-
-    def watch(self, seconds):
-        """The counts of the next SECONDS."""
-        os.kill(self.pid, signal.SIGUSR1)
-        self.line(ALIVE_MS / 1000 + 1)
-        time.sleep(seconds)
-        os.kill(self.pid, signal.SIGUSR1)
-        return json.loads(self.line(ALIVE_MS / 1000 + 1))
 
 
 def start_newcomer(programs, gpu, socket):
@@ -217,9 +164,10 @@ def judge(outcome, rounds):
     report("failed" if why else "passed", case, "; ".join(why))
 
 
-def run(programs, gpu, manager, behaviours, arguments):
+def run(made, behaviours, arguments):
+    programs, gpu, manager = made.programs, made.gpu, made.manager
     outcomes = []
-    victim = Victim(programs, gpu, manager.path)
+    victim = made.victim()
     victim.watch(1)
     for behaviour in behaviours:
         outcome = Outcome(behaviour)
@@ -230,9 +178,8 @@ def run(programs, gpu, manager, behaviours, arguments):
         except (AssertionError, subprocess.TimeoutExpired) as error:
             report("failed", f"hostile: {behaviour} leaves the container beside it alone",
                    f"{error}; {manager.tail(3)}")
-            if victim.process.poll() is None:
-                victim.process.kill()
-            victim = Victim(programs, gpu, manager.path)
+            victim.kill()
+            victim = made.victim()
         else:
             judge(outcome, arguments.rounds)
     victim.end()
@@ -266,24 +213,15 @@ def parse():
 
 def main():
     arguments = parse()
-    programs = Programs(arguments.build)
-    for name in OWN_PROGRAMS:
-        shutil.copy(Programs.find(name, Path(arguments.build), ROOT / "build"),
-                    programs.directory / name)
+    programs = find_programs(arguments.build)
     known = subprocess.run([programs.attack, "--list"], capture_output=True, text=True,
                            check=True).stdout.split()
-    with Simrm(programs, VERSION) as simrm:
-        manager = Manager(programs.mpud, programs.directory, [f"--dev-root={simrm.directory}"])
-        try:
-            manager.start()
-            outcomes = run(programs, simrm.directory, manager, arguments.behaviours or known,
-                           arguments)
-            status = manager.stop()
-            report("passed" if status == 0 else "failed", "mpud ends cleanly after all attacks",
-                   f"status {status}")
-        finally:
-            manager.stop()
-            print(manager.tail(6))
+    with world(programs) as made:
+        outcomes = run(made, arguments.behaviours or known, arguments)
+        status = made.manager.stop()
+        report("passed" if status == 0 else "failed", "mpud ends cleanly after all attacks",
+               f"status {status}")
+        print(made.manager.tail(6))
     if arguments.summary:
         write_summary(arguments.summary, outcomes, arguments)
     programs.remove()
