@@ -15,7 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PING_MS = 1000, STOP_MS = 2000, END_MS = 20, AGAIN_MS = 200 };
+enum { PING_MS = 1000, STOP_MS = 2000, END_MS = 20 };
+
+/* When a worker does not get as far as being ready, the next one starts after so long, then twice as
+ * long and so on: calls wait meanwhile, and the log tells of each. */
+enum { AGAIN_MS = 200, AGAIN_MAX_MS = 5000 };
 
 static uint64_t now_ns(void)
 {
@@ -65,6 +69,7 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 	struct keeper_worker *worker = &keeper->worker;
 	struct journal_header *header = journal_header(keeper->journal);
 	bool was_ready = worker->was_ready;
+	unsigned int again_ms = worker->again_ms;
 	int channel[2];
 	pid_t pid;
 
@@ -84,6 +89,7 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 					 .pidfd = pidfd_of_thread(pid),
 					 .channel = channel[0],
 					 .was_ready = was_ready,
+					 .again_ms = again_ms,
 					 .started_ns = now_ns(),
 					 .sign_of_life_ns = now_ns()};
 	header->worker = process(pid);
@@ -139,6 +145,7 @@ static void greet(struct keeper *keeper, uint32_t taken_up)
 	double ms = (double)(now_ns() - worker->started_ns) / 1e6;
 
 	worker->ready = true;
+	worker->again_ms = 0;
 	if (worker->was_ready) {
 		log_info("a new worker goes on", "pid=%d calls=%u after_ms=%.1f", worker->pid,
 			 taken_up, ms);
@@ -256,10 +263,21 @@ static void bury_worker(struct keeper *keeper)
 	count_death(header, judge(worker, &info, atomic_load(&header->crashed_thread) != 0));
 	close(worker->pidfd);
 	close(worker->channel);
-	*worker = (struct keeper_worker){
-	    .pidfd = -1, .channel = -1, .was_ready = worker->was_ready, .ready = worker->ready};
+	*worker = (struct keeper_worker){.pidfd = -1,
+					 .channel = -1,
+					 .was_ready = worker->was_ready,
+					 .ready = worker->ready,
+					 .again_ms = worker->again_ms};
 	take_parcels_back(&keeper->parcels);
 	keeper_settle(keeper);
+}
+
+static void start_later(struct keeper_worker *worker)
+{
+	unsigned int wait_ms = worker->again_ms ? worker->again_ms * 2 : AGAIN_MS;
+
+	worker->again_ms = wait_ms < AGAIN_MAX_MS ? wait_ms : AGAIN_MAX_MS;
+	worker->again_ns = now_ns() + worker->again_ms * UINT64_C(1000000);
 }
 
 /* At once; but a worker that ends by itself before it is ready is not started over and over. */
@@ -278,9 +296,8 @@ static void replace_worker(struct keeper *keeper)
 		return;
 	log_warning("mpud's worker is replaced", "pid=%d reason=\"%s\"", pid,
 		    reasons[journal_header(keeper->journal)->death]);
-	if (at_once && !keeper_start_worker(keeper, &error))
-		return;
-	worker->again_ns = now_ns() + AGAIN_MS * UINT64_C(1000000);
+	if (!at_once || keeper_start_worker(keeper, &error))
+		start_later(worker);
 }
 
 static void start_again(struct keeper *keeper)
@@ -290,7 +307,7 @@ static void start_again(struct keeper *keeper)
 	if (!keeper_start_worker(keeper, &error))
 		return;
 	log_error(error.text, "error=%d", error.code);
-	keeper->worker.again_ns = now_ns() + AGAIN_MS * UINT64_C(1000000);
+	start_later(&keeper->worker);
 }
 
 /* ---- Its silence ---- */

@@ -18,7 +18,8 @@ struct keeper_worker {
 	bool hung; /* we have killed it */
 	uint64_t started_ns;
 	uint64_t sign_of_life_ns;
-	uint64_t again_ns; /* when there is none: when to start the next one */
+	uint64_t again_ns;     /* when there is none: when to start the next one */
+	unsigned int again_ms; /* how long that was put off; 0 after one that was ready */
 };
 
 struct keeper {
