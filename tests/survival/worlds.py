@@ -100,13 +100,17 @@ class Asker(Container):
 class World:
     """A simulated driver and an mpud that serves it."""
 
-    def __init__(self, programs, *options, dev_root=None):
+    def __init__(self, programs, *options, by_link=False):
         self.programs = programs
         self.simrm = Simrm(programs, VERSION)
         self.gpu = self.simrm.directory
+        self.link = f"{self.gpu}.link"
+        if by_link:
+            os.symlink(self.gpu, self.link)
         folder = Path(self.gpu + ".mpud")
         folder.mkdir()
-        self.manager = Manager(programs.mpud, folder, [f"--dev-root={dev_root or self.gpu}", *options])
+        self.manager = Manager(
+            programs.mpud, folder, [f"--dev-root={self.link if by_link else self.gpu}", *options])
         self.containers = []
 
     def state(self):
