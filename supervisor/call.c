@@ -9,6 +9,7 @@
 #include "supervisor/kernel/notify.h"
 #include "supervisor/kernel/nsfs.h"
 #include "supervisor/kernel/pidfd.h"
+#include "supervisor/kernel/shortage.h"
 
 #include <errno.h>
 #include <string.h>
@@ -383,6 +384,7 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	int result;
 	bool in_init_ns;
 
+	shortage_forget();
 	result = target_identify((pid_t)slot->notification.pid, &call->target);
 	if (result)
 		return TROUBLE;
@@ -411,7 +413,8 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	atomic_store(&slot->phase, JOURNAL_IN_DRIVER);
 	result = call->params && size_is_known(call) ? handlers[call->layout->call](call)
 						     : refuse_by_driver(call);
-	if (result == -EAGAIN || result == -ENOMEM)
+	/* Who could not be looked up would be missing from the answer. */
+	if (result == -EAGAIN || result == -ENOMEM || shortage_was_noted())
 		return TROUBLE;
 	return put_down_answer(engine->journal, slot, call, result) ? TROUBLE : ANSWER;
 }

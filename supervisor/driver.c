@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "nvabi/rm.h"
+#include "supervisor/kernel/shortage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -148,11 +149,14 @@ bool driver_is_open_in(const struct driver *driver, int tgid)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", tgid);
 	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.' || stat_file(dirfd(dir), entry->d_name, 0, &st))
+	while (dir && (errno = 0, entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
 			continue;
-		if (device_of(driver, &st) != DRIVER_DEVICE_NONE)
+		if (stat_file(dirfd(dir), entry->d_name, 0, &st))
+			shortage_note(errno);
+		else if (device_of(driver, &st) != DRIVER_DEVICE_NONE)
 			return true;
 	}
+	shortage_note(errno);
 	return false;
 }

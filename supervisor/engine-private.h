@@ -92,7 +92,7 @@ struct executor {
 	 * worked for too long, and others read the listener now. */
 	_Atomic uint64_t turn;
 	struct listener *_Atomic listener; /* that it serves, or NULL */
-	_Atomic bool kicked;		   /* it shall not wait any longer */
+	_Atomic bool kicked;		   /* it shall leave off at its next turn */
 };
 
 #define EXECUTOR_ROBBED (UINT64_C(1) << 63)
@@ -104,7 +104,6 @@ struct executors {
 	struct work *queue, **queue_end;
 	struct executor *all[EXECUTORS_MAX]; /* NULL: free */
 	unsigned int started, idle;
-	_Atomic unsigned int queued; /* work that waits, here or with its container */
 	bool stopping;
 };
 
@@ -186,7 +185,7 @@ void executor_begins(struct executor *executor);
 bool executor_ends(struct executor *executor);
 /* From the watch: EXECUTOR has been at TURN for too long. */
 void executor_rob(struct executor *executor, uint64_t turn);
-/* From the watch: EXECUTOR waits in vain, it shall look for something else. */
+/* From the watch: EXECUTOR shall look for something else, at once where it waits. */
 void executor_kick(struct executor *executor);
 
 /* watch.c */

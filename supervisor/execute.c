@@ -1,5 +1,7 @@
 #include "supervisor/execute.h"
 
+#include "supervisor/kernel/kick.h"
+
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdbool.h>
@@ -93,6 +95,21 @@ static bool may_stay(const struct capabilities *own)
 	return !has_capabilities(own);
 }
 
+/* What a kick of our own interrupted is called again: no target is to see it. */
+static int call_driver(int fd, struct nvos54_parameters *control)
+{
+	const struct nvos54_parameters before = *control;
+	unsigned int kicks;
+	int result;
+
+	do {
+		*control = before;
+		kicks = kick_count();
+		result = ioctl(fd, NVABI_RM_CONTROL_REQUEST, control) < 0 ? -errno : 0;
+	} while (result == -EINTR && kicks != kick_count());
+	return result;
+}
+
 int execute_control(int fd, const struct target *target, struct nvos54_parameters *control)
 {
 	struct capabilities own;
@@ -107,7 +124,7 @@ int execute_control(int fd, const struct target *target, struct nvos54_parameter
 		restore_identity(euid, egid, &own);
 		return EXECUTE_NO_IDENTITY;
 	}
-	result = ioctl(fd, NVABI_RM_CONTROL_REQUEST, control) < 0 ? -errno : 0;
+	result = call_driver(fd, control);
 	restore_identity(euid, egid, &own);
 	return result;
 }

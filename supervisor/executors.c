@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "supervisor/kernel/kick.h"
 #include "supervisor/kernel/notify.h"
 
 #include <errno.h>
@@ -12,15 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 /* What handlers and their library calls need, with a margin. */
 enum { STACK = 512 << 10 };
-
-/* After so many calls in a row others have their turn, where they wait for one. */
-enum { TURN_CALLS = 256 };
 
 /* ---- Who does what; all under the lock ---- */
 
@@ -66,7 +63,7 @@ static bool start_one(struct engine *engine)
 	executor->number = number;
 	executor->counters = &engine->counters->thread[number % COUNTERS];
 	signals_of_others(&all);
-	sigdelset(&all, SIGURG);
+	sigdelset(&all, KICK_SIGNAL);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 #ifndef __SANITIZE_ADDRESS__
@@ -90,7 +87,6 @@ static void enqueue(struct engine *engine, struct work *work)
 	struct executors *executors = &engine->executors;
 	struct container *container = work->listener->container;
 
-	atomic_fetch_add(&executors->queued, 1);
 	if (container->executors >= CONTAINER_EXECUTORS) {
 		put_last(&container->waiting, &container->waiting_end, work);
 		return;
@@ -145,7 +141,7 @@ void executor_rob(struct executor *executor, uint64_t turn)
 void executor_kick(struct executor *executor)
 {
 	atomic_store(&executor->kicked, true);
-	syscall(SYS_tgkill, executor->engine->process, executor->tid, SIGURG);
+	kick_thread(executor->tid);
 }
 
 static bool has_closed(const struct listener *listener)
@@ -179,14 +175,10 @@ static int receive(struct executor *executor, struct listener *listener)
 	return result == -ENOENT && !has_closed(listener) ? -EAGAIN : result;
 }
 
-static bool must_leave(const struct executor *executor, unsigned int calls)
+static bool must_leave(const struct executor *executor)
 {
-	const struct engine *engine = executor->engine;
-
 	return atomic_load_explicit(&executor->kicked, memory_order_relaxed) ||
-	       atomic_load_explicit(&engine->draining, memory_order_relaxed) ||
-	       (calls >= TURN_CALLS &&
-		atomic_load_explicit(&engine->executors.queued, memory_order_relaxed));
+	       atomic_load_explicit(&executor->engine->draining, memory_order_relaxed);
 }
 
 /* Until nothing more comes, or others must have their turn. */
@@ -194,7 +186,7 @@ static void serve(struct executor *executor, struct listener *listener)
 {
 	atomic_store(&executor->kicked, false);
 	atomic_store(&executor->listener, listener);
-	for (unsigned int calls = 0; !must_leave(executor, calls); calls++) {
+	while (!must_leave(executor)) {
 		int result = receive(executor, listener);
 
 		if (result == -EAGAIN)
@@ -262,10 +254,8 @@ static void work_off(struct executor *executor, struct work *work)
 	pthread_mutex_lock(&executors->lock);
 	listener->container->executors--;
 	next = take_first(&listener->container->waiting);
-	if (next) {
-		atomic_fetch_sub(&executors->queued, 1);
+	if (next)
 		enqueue(engine, next);
-	}
 	pthread_mutex_unlock(&executors->lock);
 	listener_release(listener);
 	pthread_mutex_lock(&executors->lock);
@@ -283,7 +273,6 @@ static void *executor_thread(void *argument)
 		struct work *work = take_first(&executors->queue);
 
 		if (work) {
-			atomic_fetch_sub(&executors->queued, 1);
 			work_off(executor, work);
 			continue;
 		}
@@ -303,26 +292,13 @@ static void *executor_thread(void *argument)
 
 /* ---- All of them ---- */
 
-static void do_nothing(int number)
-{
-	(void)number;
-}
-
-/* A kick only ends the wait for a notification. */
-static void take_kicks(void)
-{
-	const struct sigaction action = {.sa_handler = do_nothing};
-
-	sigaction(SIGURG, &action, NULL);
-}
-
 void executors_start(struct executors *executors)
 {
 	memset(executors, 0, sizeof(*executors));
 	pthread_mutex_init(&executors->lock, NULL);
 	pthread_cond_init(&executors->work, NULL);
 	pthread_cond_init(&executors->ended, NULL);
-	take_kicks();
+	kick_prepare();
 }
 
 void executors_kick_all(struct engine *engine)

@@ -2,29 +2,35 @@
 
 #include "base/cleanup.h"
 #include "supervisor/kernel/nsfs.h"
+#include "supervisor/kernel/shortage.h"
 #include "supervisor/target.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* One descriptor for all threads, for as long as the process lives. */
-static int own_ns;
-
-static void open_own_ns(void)
+static int own_namespace(void)
 {
-	own_ns = nsfs_open_pid(getpid());
+	static _Atomic int kept = -1;
+	int before = -1, ns = atomic_load(&kept);
+
+	if (ns >= 0)
+		return ns;
+	ns = nsfs_open_pid(getpid());
+	if (ns < 0 || atomic_compare_exchange_strong(&kept, &before, ns))
+		return ns;
+	close(ns);
+	return before;
 }
 
 pid_t pidmap_process(enum pidmap_method method, pid_t pid)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct task_status status;
 	int process;
 
 	if (method == PIDMAP_NSFS) {
-		pthread_once(&once, open_own_ns);
-		process = nsfs_process_in(own_ns, pid);
+		process = nsfs_process_in(own_namespace(), pid);
 		return process > 0 ? process : 0;
 	}
 	return task_status_read(pid, &status) ? 0 : status.tgid;
@@ -89,13 +95,14 @@ void pidmap_each(const struct pid_view *view,
 	cleanup_dir DIR *dir = opendir("/proc");
 	struct dirent *entry;
 
-	while (dir && (entry = readdir(dir))) {
+	while (dir && (errno = 0, entry = readdir(dir))) {
 		pid_t host = (pid_t)strtol(entry->d_name, NULL, 10);
 		pid_t number = pidmap_to_view(view, host);
 
 		if (number)
 			visit(context, host, number);
 	}
+	shortage_note(errno);
 }
 
 struct search {

@@ -169,9 +169,9 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 				       .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
 }
 
-/* So long after it was last seen a process may have begun a record: not all of its calls are
- * trapped. */
-enum { UNSEEN_US = 1000000 };
+/* So long after it was last noted a process may have begun a record: not all of its calls are
+ * trapped, and not at all of them is it noted. */
+enum { UNSEEN_US = 1000000 + ROSTER_STALE_MS * 1000 };
 
 /* An entry for this namespace, not for an earlier one of the same inode number. */
 static bool is_of(const struct known_process *known, uint64_t ns_id, uint64_t born_ticks)

@@ -24,11 +24,13 @@ struct roster *roster_new(void);
 void roster_free(struct roster *roster);
 
 /* A caller's own note of threads it has reported lately, so that a thread costs a look at /proc only
- * every ROSTER_FRESH_MS. One a ring; zero to begin with. */
-enum { ROSTER_RECENT = 256, ROSTER_FRESH_MS = 50 };
+ * every ROSTER_FRESH_MS at first, and less often the longer it is known. One an executor; zero to
+ * begin with. */
+enum { ROSTER_RECENT = 256, ROSTER_FRESH_MS = 50, ROSTER_STALE_MS = 800 };
 struct roster_recent {
 	struct {
 		pid_t tid;
+		uint32_t interval_ms;
 		uint64_t until_ms;
 	} entry[ROSTER_RECENT];
 };
@@ -41,8 +43,12 @@ static inline bool roster_due(struct roster_recent *recent, pid_t tid, uint64_t 
 
 	if (entry->tid == tid && now_ms < entry->until_ms)
 		return false;
+	if (entry->tid != tid || now_ms > entry->until_ms + ROSTER_STALE_MS)
+		entry->interval_ms = ROSTER_FRESH_MS;
+	else if (entry->interval_ms < ROSTER_STALE_MS)
+		entry->interval_ms *= 2;
 	entry->tid = tid;
-	entry->until_ms = now_ms + ROSTER_FRESH_MS;
+	entry->until_ms = now_ms + entry->interval_ms;
 	return true;
 }
 

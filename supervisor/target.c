@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "supervisor/kernel/nsfs.h"
+#include "supervisor/kernel/shortage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +17,11 @@ static ssize_t read_proc(pid_t pid, const char *name, char *text, size_t size)
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	length = fd < 0 ? -1 : read(fd, text, size - 1);
+	if (length < 0) {
+		shortage_note(errno);
 		return errno == ENOENT ? -ESRCH : -errno;
-	length = read(fd, text, size - 1);
-	if (length < 0)
-		return -errno;
+	}
 	text[length] = '\0';
 	return length;
 }

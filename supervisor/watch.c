@@ -3,6 +3,8 @@
  * vain shall not be kept from others, nor its listener from being idle. */
 #include "supervisor/engine-private.h"
 
+#include "supervisor/kernel/kick.h"
+
 #include "base/signals.h"
 
 #include <signal.h>
@@ -10,33 +12,49 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-/* Every TICK it looks. What works on one notification for a whole tick is stuck; who waits for one
- * for so many has waited long enough. */
+/* Every TICK it looks. What works on one notification for a whole tick, and does not wait for a
+ * processor, is stuck; who waits for one for so many has waited long enough. */
 enum { TICK_NS = 2000000, WAITING_TICKS = 32 };
 
+/* To tell a stuck thread from one that waits for a processor costs a look into /proc: so many a tick,
+ * and less often the longer it lasts. */
+enum { LOOKS = 2 };
+
 struct seen {
-	uint64_t turn;
-	unsigned int ticks;
+	const struct work *first; /* of the queue */
+	unsigned int looks;	  /* that may still be had in this tick */
+	struct {
+		uint64_t turn;
+		unsigned int ticks;
+	} executor[EXECUTORS_MAX];
 };
 
-/* Returns whether it must be looked at again. */
+static bool is_stuck(const struct executor *executor, struct seen *seen, unsigned int ticks)
+{
+	if (!ticks || ticks & (ticks - 1) || !seen->looks)
+		return false;
+	seen->looks--;
+	return kick_is_blocked(executor->tid);
+}
+
+/* Returns whether it must be looked at again. Its listener lives for as long as the lock is held. */
 static bool look_at(struct executor *executor, struct seen *seen, bool crowded)
 {
+	const struct listener *listener = atomic_load(&executor->listener);
 	uint64_t turn = atomic_load(&executor->turn);
-	bool same = turn == seen->turn;
+	unsigned int *ticks = &seen->executor[executor->number].ticks;
+	bool same = turn == seen->executor[executor->number].turn, works = turn & 1;
+	bool others_wait = crowded || (listener && listener->container->waiting);
 
-	seen->turn = turn;
-	seen->ticks = same ? seen->ticks + 1 : 0;
-	if (turn & EXECUTOR_ROBBED)
+	seen->executor[executor->number].turn = turn;
+	*ticks = same ? *ticks + 1 : 0;
+	if (!listener || turn & EXECUTOR_ROBBED)
 		return false;
-	if (turn & 1) {
-		if (same)
-			executor_rob(executor, turn);
-		return true;
-	}
-	if (!atomic_load(&executor->listener))
-		return false;
-	if (same && (crowded || seen->ticks >= WAITING_TICKS))
+	if (works && is_stuck(executor, seen, *ticks))
+		executor_rob(executor, turn);
+	else if (works && others_wait)
+		atomic_store(&executor->kicked, true);
+	else if (!works && (others_wait || *ticks >= WAITING_TICKS))
 		executor_kick(executor);
 	return true;
 }
@@ -48,10 +66,13 @@ static bool look(struct engine *engine, struct seen *seen)
 	bool active, crowded;
 
 	pthread_mutex_lock(&executors->lock);
-	active = crowded = atomic_load(&executors->queued) != 0;
+	active = executors->queue;
+	crowded = active && executors->queue == seen->first;
+	seen->first = executors->queue;
+	seen->looks = LOOKS;
 	for (unsigned int i = 0; i < EXECUTORS_MAX; i++)
 		if (executors->all[i])
-			active |= look_at(executors->all[i], &seen[i], crowded);
+			active |= look_at(executors->all[i], seen, crowded);
 	pthread_mutex_unlock(&executors->lock);
 	return active;
 }
@@ -95,16 +116,16 @@ static void *watch_thread(void *argument)
 {
 	const struct timespec tick = {.tv_nsec = TICK_NS};
 	struct engine *engine = argument;
-	struct seen seen[EXECUTORS_MAX];
+	struct seen seen;
 
-	memset(seen, 0, sizeof(seen));
+	memset(&seen, 0, sizeof(seen));
 	prctl(PR_SET_NAME, "mpu-watch");
 	sandbox_enter_thread(engine->options.sandbox, SANDBOX_ENGINE);
 	while (!is_stopping(&engine->watch)) {
-		if (look(engine, seen))
+		if (look(engine, &seen))
 			nanosleep(&tick, NULL);
 		else
-			sleep_until_woken(engine, seen);
+			sleep_until_woken(engine, &seen);
 	}
 	return NULL;
 }

@@ -1,6 +1,7 @@
 #include "supervisor/handlers/memory_query.h"
 
 #include "base/cleanup.h"
+#include "supervisor/kernel/shortage.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -61,16 +62,19 @@ static int add_threads(const struct call *call, struct questions *questions, pid
 
 	snprintf(path, sizeof(path), "/proc/%d/task", host);
 	dir = opendir(path);
-	while (!result && dir && (entry = readdir(dir))) {
+	while (!result && dir && (errno = 0, entry = readdir(dir))) {
 		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (tid > 0)
 			result = add_question(questions, tid, query);
 	}
+	shortage_note(errno);
 	for (size_t i = 0; !result && i < count; i++) {
 		snprintf(path, sizeof(path), "/proc/%d/task/%d", host, ended[i]);
-		if (access(path, F_OK))
-			result = add_question(questions, ended[i], query);
+		if (access(path, F_OK) == 0)
+			continue;
+		shortage_note(errno);
+		result = add_question(questions, ended[i], query);
 	}
 	return result;
 }
@@ -168,9 +172,13 @@ bool memory_is_used_by(const struct call *call, pid_t host)
 	uint8_t entry[128] = {0};
 	struct memory_query query = {.host = host, .entry = entry};
 	uint32_t status, stride = layout ? layout->list_stride : 0;
+	int result;
 
-	if (!layout || !layout->size || stride > sizeof(entry) ||
-	    memory_query(call, layout, layout->size, stride, &query, 1, &status) || status != NV_OK)
+	if (!layout || !layout->size || stride > sizeof(entry))
+		return false;
+	result = memory_query(call, layout, layout->size, stride, &query, 1, &status);
+	shortage_note(-result);
+	if (result || status != NV_OK)
 		return false;
 	for (size_t at = layout->entry_data; at + 8 <= stride; at += 8) {
 		if (layout->entry_smc != NVABI_NONE && at >= layout->entry_smc)

@@ -34,6 +34,14 @@ static void add_beyond_limit(const struct call *call, struct pid_set *found)
 	pidmap_each(&call->view, add_if_missing, &(struct missing){call, found});
 }
 
+static void add_shown(const struct call *call, pid_t process, struct pid_set *found)
+{
+	pid_t seen = pidmap_to_view(&call->view, process);
+
+	if (seen)
+		pid_set_add(found, seen);
+}
+
 /* What the driver listed, as the view shows it: threads folded, each process once. */
 static void translate_list(const struct call *call, uint32_t count, struct pid_set *found)
 {
@@ -45,18 +53,20 @@ static void translate_list(const struct call *call, uint32_t count, struct pid_s
 		pid_t number = (pid_t)get_u32(call->params,
 					      layout->list_first + i * layout->list_stride);
 		pid_t processes[FOLD_MAX];
-		size_t folded = fold_number(call, number, processes);
+		size_t folded;
+
+		if (call->pids->semantics.kind != NVABI_TID) {
+			add_shown(call, number, found);
+			continue;
+		}
+		folded = fold_number(call, number, processes);
 
 		if (!folded && stale_count < NV2080_CTRL_GPU_GET_PIDS_MAX_COUNT)
 			stale[stale_count++] = number;
-		for (size_t j = 0; j < folded; j++) {
-			pid_t seen = pidmap_to_view(&call->view, processes[j]);
-
-			if (seen)
-				pid_set_add(found, seen);
-		}
+		for (size_t j = 0; j < folded; j++)
+			add_shown(call, processes[j], found);
 	}
-	if (stale_count && call->pids->semantics.kind == NVABI_TID)
+	if (stale_count)
 		unaccounted_add(call, stale, stale_count, found);
 }
 

@@ -2,8 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/kernel/shortage.h"
 #include "supervisor/handlers/memory_query.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { CANDIDATES_MAX = 64, CMD_GET_PIDS = 0x2080018d };
@@ -23,12 +25,15 @@ static bool list_accounted(const struct call *call, struct pid_set *accounted)
 	const struct nvabi_pid_control *layout = nvabi_pids_find(call->pids, CMD_GET_PIDS);
 	cleanup_free uint8_t *params = layout && layout->size ? calloc(1, layout->size) : NULL;
 	uint32_t status, count;
+	int result;
 
 	if (!params)
 		return false;
 	put_u32(params, 0, NV2080_CTRL_GPU_GET_PIDS_ID_TYPE_CLASS);
 	put_u32(params, 4, NV20_SUBDEVICE_0);
-	if (call_execute(call, CMD_GET_PIDS, params, layout->size, &status) || status != NV_OK)
+	result = call_execute(call, CMD_GET_PIDS, params, layout->size, &status);
+	shortage_note(-result);
+	if (result || status != NV_OK)
 		return false;
 	count = get_u32(params, layout->list_count);
 	for (uint32_t i = 0; i < count && i < layout->list_capacity; i++) {

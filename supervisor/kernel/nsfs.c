@@ -1,6 +1,7 @@
 #include "supervisor/kernel/nsfs.h"
 
 #include "base/cleanup.h"
+#include "supervisor/kernel/shortage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,12 @@ bool nsfs_translates(void)
 	return known;
 }
 
+static int failed(int errnum)
+{
+	shortage_note(errnum);
+	return -errnum;
+}
+
 int nsfs_open_pid(pid_t tid)
 {
 	char path[48];
@@ -35,7 +42,7 @@ int nsfs_open_pid(pid_t tid)
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/pid", tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? failed(errno) : fd;
 }
 
 uint64_t nsfs_id(int fd)
@@ -51,14 +58,14 @@ uint64_t nsfs_id_of(pid_t tid, const char *name)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/%s", tid, name);
-	return stat(path, &st) ? 0 : st.st_ino;
+	return stat(path, &st) ? (failed(errno), 0) : st.st_ino;
 }
 
 int nsfs_parent(int fd)
 {
 	int parent = ioctl(fd, NS_GET_PARENT);
 
-	return parent < 0 ? -errno : parent;
+	return parent < 0 ? failed(errno) : parent;
 }
 
 int nsfs_process_in(int fd, pid_t pid)

@@ -4,6 +4,7 @@
 #include "supervisor/driver.h"
 #include "supervisor/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,8 @@ void agent_give(struct agent *agent, int listener)
 	if (!entry)
 		bench_die("the journal does not take a listener");
 	entry->settings = (struct mpu_settings){.policy = MPU_POLICY_ALWAYS};
-	strcpy(entry->label, "bench");
+	/* Each target is a container of its own. */
+	snprintf(entry->label, sizeof(entry->label), "bench-%u", index);
 	atomic_store(&entry->state, JOURNAL_LISTENER_HELD);
 	if (engine_add_listener(agent->engine, listener, index))
 		bench_die("the engine does not take a listener");
