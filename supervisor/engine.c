@@ -129,7 +129,7 @@ struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 	return listener;
 }
 
-int engine_add_listener(struct engine *engine, int fd, uint32_t index)
+int engine_add_listener(struct engine *engine, int fd, uint32_t index, bool begins)
 {
 	struct listener *listener = listener_new(engine, fd, index);
 
@@ -142,7 +142,12 @@ int engine_add_listener(struct engine *engine, int fd, uint32_t index)
 	engine->open[index] = listener;
 	pthread_mutex_unlock(&engine->lock);
 	atomic_fetch_add(&engine->listeners, 1);
-	idle_put(engine, listener);
+	if (begins) {
+		listener_reference(listener);
+		executors_submit(engine, &listener->work);
+	} else {
+		idle_put(engine, listener);
+	}
 	return 0;
 }
 

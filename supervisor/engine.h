@@ -46,9 +46,9 @@ int engine_start(struct engine **engine, const struct engine_options *options,
 int engine_check_namespace(struct mpu_error *error);
 
 /* Hands LISTENER over to the engine, which owns it from now on, also when this fails. What the
- * journal says of listener INDEX is known before: whose it is, and the settings. Returns 0 or
- * -errno. */
-int engine_add_listener(struct engine *engine, int listener, uint32_t index);
+ * journal says of listener INDEX is known before: whose it is, and the settings. BEGINS: its first
+ * call is near, and finds a thread that waits for it. Returns 0 or -errno. */
+int engine_add_listener(struct engine *engine, int listener, uint32_t index, bool begins);
 
 /* A container whose notifications somebody else receives, and forwards. */
 struct engine_source;

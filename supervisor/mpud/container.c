@@ -190,7 +190,7 @@ static int take(struct engine *engine, struct journal *journal, int channel,
 	result = channel_send(channel, &taken, NULL, 0, 0);
 	if (result)
 		return mpu_fail(error, -result, "mpud is about to end: %s", strerror(-result));
-	result = engine_add_listener(engine, mail->fd[which + FIRST], taken.index);
+	result = engine_add_listener(engine, mail->fd[which + FIRST], taken.index, true);
 	mail->fd[which + FIRST] = -1;
 	if (result) {
 		const struct channel_message closed = {.kind = CHANNEL_CLOSED, .index = taken.index};

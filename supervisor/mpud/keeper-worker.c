@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PING_MS = 1000, STOP_MS = 2000, END_MS = 20 };
+enum { STOP_MS = 2000, END_MS = 20 };
 
 /* When a worker does not get as far as being ready, the next one starts after so long, then twice as
  * long and so on: calls wait meanwhile, and the log tells of each. */
@@ -64,13 +64,27 @@ static _Noreturn void be_worker(struct keeper *keeper, int channel)
 	_exit(worker_run(&start));
 }
 
+/* A worker whose end could not be seen would never be replaced. */
+static int give_up(pid_t pid, int pidfd, struct mpu_error *error)
+{
+	siginfo_t info;
+
+	kill(pid, SIGKILL);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED) && errno == EINTR)
+		;
+	if (pidfd >= 0)
+		close(pidfd);
+	return mpu_fail(error, pidfd < 0 ? -pidfd : EMFILE,
+			"cannot look after a worker: no descriptor, or no memory, left");
+}
+
 int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 {
 	struct keeper_worker *worker = &keeper->worker;
 	struct journal_header *header = journal_header(keeper->journal);
 	bool was_ready = worker->was_ready;
 	unsigned int again_ms = worker->again_ms;
-	int channel[2];
+	int channel[2], pidfd;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel))
@@ -85,14 +99,20 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 		close(channel[0]);
 		return mpu_fail(error, errno, "cannot start a worker: %s", strerror(errno));
 	}
+	pidfd = pidfd_of_thread(pid);
+	header->worker = process(pid);
+	if (pidfd < 0 || !header->worker.start) {
+		header->worker = (struct journal_process){0};
+		close(channel[0]);
+		return give_up(pid, pidfd, error);
+	}
 	*worker = (struct keeper_worker){.pid = pid,
-					 .pidfd = pidfd_of_thread(pid),
+					 .pidfd = pidfd,
 					 .channel = channel[0],
 					 .was_ready = was_ready,
 					 .again_ms = again_ms,
 					 .started_ns = now_ns(),
 					 .sign_of_life_ns = now_ns()};
-	header->worker = process(pid);
 	header->workers++;
 	return 0;
 }
@@ -201,7 +221,7 @@ static void remember_undead(struct journal_header *header, struct journal_proces
 {
 	for (uint32_t i = 0; i < JOURNAL_UNDEAD; i++)
 		if (!header->undead[i].pid ||
-		    task_start_ticks(header->undead[i].pid) != header->undead[i].start) {
+		    !task_may_be_there(header->undead[i].pid, header->undead[i].start)) {
 			header->undead[i] = dead;
 			return;
 		}
@@ -339,6 +359,8 @@ int keeper_work(struct keeper *keeper)
 	static uint64_t pinged_ns;
 	struct keeper_worker *worker = &keeper->worker;
 	uint64_t now = now_ns();
+	/* Twice within its patience, and not more often, as each wakes three threads. */
+	int ping_ms = (int)keeper->options->watchdog * 400;
 
 	if (!worker->pid) {
 		if (now >= worker->again_ns)
@@ -353,11 +375,11 @@ int keeper_work(struct keeper *keeper)
 	send_parcels(keeper);
 	if (atomic_load(&journal_header(keeper->journal)->closed_cue))
 		keeper_let_go_all_closed(keeper);
-	if (now - pinged_ns >= PING_MS * UINT64_C(1000000)) {
+	if (now - pinged_ns >= (uint64_t)ping_ms * 1000000) {
 		pinged_ns = now;
 		look_after(keeper);
 	}
-	return PING_MS;
+	return ping_ms;
 }
 
 void keeper_stop_worker(struct keeper *keeper)
@@ -373,22 +395,27 @@ void keeper_stop_worker(struct keeper *keeper)
 	bury_worker(keeper);
 }
 
-void keeper_end_former(struct journal *journal)
+int keeper_end_former(struct journal *journal, struct mpu_error *error)
 {
 	struct journal_header *header = journal_header(journal);
 	struct journal_process former = header->worker;
 	struct pollfd end = {.events = POLLIN};
 
-	if (!former.pid || task_start_ticks(former.pid) != former.start)
-		return;
+	if (!former.pid || !task_may_be_there(former.pid, former.start))
+		return 0;
+	if (task_start_ticks(former.pid) != former.start)
+		return mpu_fail(error, EAGAIN,
+				"cannot tell whether the worker of the mpud before (pid %d) is there "
+				"still: no descriptor, or no memory, left",
+				former.pid);
 	kill(former.pid, SIGKILL);
 	end.fd = pidfd_of_process(former.pid);
-	if (end.fd < 0)
-		return;
-	if (poll(&end, 1, END_MS) != 1)
+	if (end.fd < 0 || poll(&end, 1, END_MS) != 1)
 		remember_undead(header, former);
-	close(end.fd);
+	if (end.fd >= 0)
+		close(end.fd);
 	header->former = former;
 	header->worker = (struct journal_process){0};
 	count_death(header, JOURNAL_KILLED);
+	return 0;
 }

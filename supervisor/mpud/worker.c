@@ -91,7 +91,7 @@ static unsigned int take_up(struct worker *worker)
 
 		if (start->listener[i] < 0)
 			continue;
-		if (engine_add_listener(worker->engine, start->listener[i], i))
+		if (engine_add_listener(worker->engine, start->listener[i], i, false))
 			log_error("cannot take a container's listener", "container=%s",
 				  entry->label);
 	}

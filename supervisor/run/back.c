@@ -124,7 +124,7 @@ static int give_listener(struct back *back, struct mpu_error *error)
 
 	if (listener < 0)
 		return mpu_fail(error, errno, "cannot keep the listener: %s", strerror(errno));
-	result = engine_add_listener(back->engine, listener, back->index);
+	result = engine_add_listener(back->engine, listener, back->index, true);
 	return result ? mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result))
 		      : 0;
 }

@@ -43,6 +43,6 @@ void agent_give(struct agent *agent, int listener)
 	/* Each target is a container of its own. */
 	snprintf(entry->label, sizeof(entry->label), "bench-%u", index);
 	atomic_store(&entry->state, JOURNAL_LISTENER_HELD);
-	if (engine_add_listener(agent->engine, listener, index))
+	if (engine_add_listener(agent->engine, listener, index, false))
 		bench_die("the engine does not take a listener");
 }
