@@ -23,15 +23,16 @@ void succession_begin(struct engine *engine)
 static bool is_undead(const struct journal_header *header, pid_t process)
 {
 	for (uint32_t i = 0; i < JOURNAL_UNDEAD; i++)
-		if (header->undead[i].pid == process)
-			return task_start_ticks(process) == header->undead[i].start;
+		if (header->undead[i].pid == process &&
+		    task_may_be_there(process, header->undead[i].start))
+			return true;
 	return false;
 }
 
 static bool may_write(struct engine *engine, const struct journal_slot *slot)
 {
 	return is_undead(journal_header(engine->journal), slot->writer_process) &&
-	       task_is_alive(slot->writer_process, slot->writer);
+	       task_may_be_alive(slot->writer_process, slot->writer);
 }
 
 /* Who was told by the kernel that it crashed is to blame; where nobody was, all that were at work. */

@@ -95,14 +95,24 @@ uint64_t task_start_ticks(pid_t tgid)
 	return start;
 }
 
-bool task_is_alive(pid_t tgid, pid_t tid)
+bool task_may_be_there(pid_t tgid, uint64_t start)
+{
+	uint64_t ticks;
+
+	shortage_forget();
+	ticks = task_start_ticks(tgid);
+	return shortage_was_noted() || (ticks && ticks == start);
+}
+
+bool task_may_be_alive(pid_t tgid, pid_t tid)
 {
 	char name[32], text[1024];
 	const char *at;
 
+	shortage_forget();
 	snprintf(name, sizeof(name), "task/%d/stat", tid);
 	if (read_proc(tgid, name, text, sizeof(text)) < 0)
-		return false;
+		return shortage_was_noted();
 	at = strrchr(text, ')');
 	return at && at[1] == ' ' && !strchr("ZXx", at[2]);
 }

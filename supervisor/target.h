@@ -22,12 +22,16 @@ struct task_status {
 /* Reads the status of thread TID. Returns 0, -ESRCH when it is gone, or -errno. */
 int task_status_read(pid_t tid, struct task_status *status);
 
-/* Whether thread TID of process TGID is there and neither a zombie nor dead. */
-bool task_is_alive(pid_t tgid, pid_t tid);
+/* Whether thread TID of process TGID is there and neither a zombie nor dead; also where that cannot
+ * be told, for want of a descriptor. */
+bool task_may_be_alive(pid_t tgid, pid_t tid);
 
 /* The start of process TGID in clock ticks since boot, which tells it from a later one of the same
  * number; 0 when it is gone. */
 uint64_t task_start_ticks(pid_t tgid);
+
+/* Whether the process TGID that began at START may be there still: also where that cannot be told. */
+bool task_may_be_there(pid_t tgid, uint64_t start);
 
 /* The same as a time: microseconds since 1970. 0 when the process is gone. It is rounded down to a
  * clock tick; a record of the driver's that began up to TASK_CLOCK_SLACK_US before may still be the

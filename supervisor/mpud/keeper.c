@@ -120,8 +120,9 @@ static int start(struct keeper *keeper, struct mpu_error *error)
 		result = find_house(keeper, error);
 	if (result)
 		return result;
-	keeper_end_former(keeper->journal);
-	result = drop_privilege(options, error);
+	result = keeper_end_former(keeper->journal, error);
+	if (!result)
+		result = drop_privilege(options, error);
 	if (result)
 		return result;
 	keeper_settle(keeper);

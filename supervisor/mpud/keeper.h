@@ -46,8 +46,9 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error);
 int keeper_work(struct keeper *keeper);
 /* Lets the worker answer what is in flight, and ends it. */
 void keeper_stop_worker(struct keeper *keeper);
-/* Ends what worked on the journal before us, a former keeper's worker. */
-void keeper_end_former(struct journal *journal);
+/* Ends what worked on the journal before us, a former keeper's worker. Returns 0, or -errno with ERROR
+ * filled when it cannot tell whether there is one: two would answer the same calls. */
+int keeper_end_former(struct journal *journal, struct mpu_error *error);
 
 /* listeners.c: the copies of the listeners. */
 

@@ -1,6 +1,7 @@
 #include "supervisor/mpud/socket.h"
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "supervisor/mpud-protocol.h"
 
 #include <errno.h>
@@ -199,7 +200,10 @@ void mpud_socket_answer(int connection, const char *why)
 	int length = why ? snprintf(line, sizeof(line), "error %s\n", why)
 			 : snprintf(line, sizeof(line), "ok\n");
 
-	(void)!send(connection, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (send(connection, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+	    errno != EPIPE && errno != ECONNRESET)
+		log_warning("who brought a listener does not hear our answer", "answer=\"%.*s\" error=\"%s\"",
+			    length - 1, line, strerror(errno));
 	/* Closing a socket with unread data would take the answer away from the peer again. */
 	shutdown(connection, SHUT_RD);
 	while (recv(connection, rest, sizeof(rest), MSG_DONTWAIT) > 0)
