@@ -89,6 +89,7 @@ _mpu() {
 	_init_completion -s || return
 	help=$(_mpu_help "$1")
 	if $split; then
+		[ "${1##*/}" != mpuctl ] || help=$(_mpu_help mpuctl "${words[1]}")
 		_mpu_value "$prev" "$help"
 		return
 	fi

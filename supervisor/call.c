@@ -473,6 +473,7 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 		index = (size_t)(layout - engine->options.pids.control);
 		atomic_fetch_add(&engine->counters->control[index].count, 1);
 		atomic_fetch_add(&engine->counters->control[index].nanoseconds, took);
+		atomic_fetch_add(&engine->counters->control[index].took[latency_range(took)], 1);
 	}
 	listener_answer(listener, slot->notification.id,
 			(struct seccomp_notif_resp){.error = errnum});

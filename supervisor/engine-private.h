@@ -4,6 +4,7 @@
 
 #include "supervisor/engine.h"
 #include "supervisor/journal.h"
+#include "supervisor/latency.h"
 #include "supervisor/policy.h"
 #include "supervisor/roster.h"
 
@@ -74,6 +75,7 @@ struct engine_counters {
 	struct {
 		uint32_t cmd;
 		_Atomic uint64_t count, nanoseconds;
+		_Atomic uint32_t took[LATENCY_RANGES];
 	} control[ENGINE_CONTROLS];
 };
 

@@ -172,6 +172,8 @@ static void begin_counters(struct engine *engine)
 		engine->counters->control[i].cmd = cmd;
 		atomic_store(&engine->counters->control[i].count, 0);
 		atomic_store(&engine->counters->control[i].nanoseconds, 0);
+		for (uint32_t j = 0; j < LATENCY_RANGES; j++)
+			atomic_store(&engine->counters->control[i].took[j], 0);
 	}
 }
 
@@ -282,5 +284,7 @@ void engine_stats(struct engine *engine, struct engine_stats *stats)
 		stats->control[i].name = engine->options.pids.control[i].name;
 		stats->control[i].count = atomic_load(&counters->control[i].count);
 		stats->control[i].nanoseconds = atomic_load(&counters->control[i].nanoseconds);
+		for (uint32_t j = 0; j < LATENCY_RANGES; j++)
+			stats->control[i].took[j] = atomic_load(&counters->control[i].took[j]);
 	}
 }

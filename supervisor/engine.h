@@ -7,6 +7,7 @@
 #include "nvabi/pids.h"
 #include "supervisor/driver.h"
 #include "supervisor/journal.h"
+#include "supervisor/latency.h"
 #include "supervisor/pidmap.h"
 #include "supervisor/sandbox.h"
 #include "supervisor/settings.h"
@@ -101,6 +102,7 @@ struct engine_stats {
 		const char *name;
 		uint64_t count;	  /* handled */
 		uint64_t nanoseconds; /* from RECV to the answer, sum */
+		uint32_t took[LATENCY_RANGES]; /* the same, call by call */
 	} control[ENGINE_CONTROLS];
 	uint32_t control_count;
 };

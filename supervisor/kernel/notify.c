@@ -1,6 +1,7 @@
 #include "supervisor/kernel/notify.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,11 +27,22 @@ bool notify_is_listener(int fd)
 	return strcmp(name, "anon_inode:seccomp notify") == 0;
 }
 
+static atomic_int sync_wake_up = -1;
+
 int notify_sync_wake_up(int listener)
 {
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-		   ? -errno
-		   : 0;
+	int result = ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+			   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+			 ? -errno
+			 : 0;
+
+	atomic_store(&sync_wake_up, !result);
+	return result;
+}
+
+int notify_has_sync_wake_up(void)
+{
+	return atomic_load(&sync_wake_up);
 }
 
 int notify_receive(int listener, struct seccomp_notif *notification)

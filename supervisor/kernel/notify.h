@@ -14,6 +14,9 @@ bool notify_is_listener(int fd);
  * itself, not to this descriptor. Returns 0, or -errno where the kernel lacks it. */
 int notify_sync_wake_up(int listener);
 
+/* Whether the kernel has that: 1 or 0, or -1 as long as no listener was there to try it with. */
+int notify_has_sync_wake_up(void);
+
 /* Takes one notification into NOTIFICATION, which must be zeroed. Blocks when none is pending: poll
  * first. Returns 0, or -errno; -ENOENT when the target went away first, which is normal. */
 int notify_receive(int listener, struct seccomp_notif *notification);

@@ -7,83 +7,19 @@
 #include "supervisor/mpud/channel.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum { PATIENCE_MS = 5000, AT_ONCE = 200 };
 
-/* Where the journal and the two sockets stand in CHANNEL_HOUSE. */
-enum { SOCKET, SUCCESSORS, JOURNAL, HOUSE, LXC_SOCKET = HOUSE, HOUSE_WITH_LXC };
-
-static int find_address(const struct keeper *keeper, struct sockaddr_un *address)
-{
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	return snprintf(address->sun_path, sizeof(address->sun_path), "%s.successor",
-			keeper->socket.path) < (int)sizeof(address->sun_path)
-		       ? 0
-		       : -ENAMETOOLONG;
-}
-
-static int bind_and_listen(int fd, const struct sockaddr_un *address)
-{
-	mode_t before;
-	int result;
-
-	unlink(address->sun_path);
-	before = umask(0177);
-	result = bind(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
-	umask(before);
-	return !result && listen(fd, 4) ? -errno : result;
-}
-
-/* mpud does without it, but cannot be replaced then. */
-int handover_open(struct keeper *keeper, struct mpu_error *error)
-{
-	struct sockaddr_un address;
-	int result = find_address(keeper, &address);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
-	if (!result)
-		result = bind_and_listen(fd, &address);
-	if (!result) {
-		keeper->successors = fd;
-		return 0;
-	}
-	close(fd);
-	log_warning("no socket beside the main one: mpud --replace will not find this mpud",
-		    "socket=%s.successor error=\"%s\"", keeper->socket.path, strerror(-result));
-	return 0;
-}
-
-void handover_close(struct keeper *keeper)
-{
-	struct sockaddr_un address;
-
-	if (keeper->successors < 0)
-		return;
-	close(keeper->successors);
-	keeper->successors = -1;
-	if (!find_address(keeper, &address))
-		unlink(address.sun_path);
-}
+/* Where the journal and the sockets stand in CHANNEL_HOUSE. Behind them those that not every mpud
+ * has, as the message's index says. */
+enum { SOCKET, SUCCESSORS, JOURNAL, HOUSE };
+enum { HAS_LXC = 1, HAS_CONTROL = 2, OPTIONAL = 2 };
 
 /* ---- Giving ---- */
-
-static bool is_of_our_user(int connection)
-{
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-
-	return !getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) &&
-	       (peer.uid == 0 || peer.uid == geteuid());
-}
 
 static int give_listeners(const struct keeper *keeper, int successor)
 {
@@ -122,16 +58,29 @@ static int give_parcels(const struct keeper *keeper, int successor)
 	return result;
 }
 
+static int give_house(const struct keeper *keeper, int successor)
+{
+	struct channel_message house = {.kind = CHANNEL_HOUSE, .which = keeper->socket.inherited};
+	int fds[HOUSE + OPTIONAL] = {keeper->socket.fd, keeper->successors,
+				     journal_fd(keeper->journal)};
+	size_t count = HOUSE;
+
+	if (keeper->lxc_socket.fd >= 0) {
+		house.index |= HAS_LXC;
+		fds[count++] = keeper->lxc_socket.fd;
+	}
+	if (keeper->control >= 0) {
+		house.index |= HAS_CONTROL;
+		fds[count++] = keeper->control;
+	}
+	return channel_send(successor, &house, fds, count, 0);
+}
+
 static int give_all(const struct keeper *keeper, int successor)
 {
-	const struct channel_message house = {.kind = CHANNEL_HOUSE,
-					      .which = keeper->socket.inherited},
-				     end = {.kind = CHANNEL_END};
-	const int fds[] = {keeper->socket.fd, keeper->successors, journal_fd(keeper->journal),
-			   keeper->lxc_socket.fd};
+	const struct channel_message end = {.kind = CHANNEL_END};
 	struct channel_mail mail;
-	int result = channel_send(successor, &house, fds,
-				  keeper->lxc_socket.fd >= 0 ? HOUSE_WITH_LXC : HOUSE, 0);
+	int result = give_house(keeper, successor);
 
 	if (!result)
 		result = give_listeners(keeper, successor);
@@ -165,7 +114,7 @@ bool handover_give(struct keeper *keeper)
 	struct channel_mail mail;
 	int result;
 
-	if (successor < 0 || !is_of_our_user(successor) ||
+	if (successor < 0 || !mpud_socket_is_of_our_user(successor) ||
 	    channel_wait(successor, &mail, PATIENCE_MS))
 		return false;
 	channel_drop(&mail);
@@ -194,6 +143,8 @@ bool handover_give(struct keeper *keeper)
 
 static int take_house(struct keeper *keeper, struct channel_mail *mail, struct mpu_error *error)
 {
+	bool inherited = mail->message.which != 0;
+	size_t optional = HOUSE;
 	int result;
 
 	if (mail->message.kind == CHANNEL_REFUSED)
@@ -201,17 +152,17 @@ static int take_house(struct keeper *keeper, struct channel_mail *mail, struct m
 				"the mpud that runs keeps a journal of format %u, this one knows "
 				"format %d: it goes on as it was (end its containers first)",
 				mail->message.index, JOURNAL_FORMAT);
-	if (mail->message.kind != CHANNEL_HOUSE || mail->count < HOUSE)
+	if (mail->message.kind != CHANNEL_HOUSE ||
+	    mail->count < HOUSE + (size_t)__builtin_popcount(mail->message.index))
 		return mpu_fail(error, EPROTO, "the mpud that runs does not hand over");
-	result = mpud_socket_take(&keeper->socket, mail->fd[SOCKET], mail->message.which != 0,
-				  error);
+	result = mpud_socket_take(&keeper->socket, mail->fd[SOCKET], inherited, error);
+	if (!result && mail->message.index & HAS_LXC)
+		result =
+		    mpud_socket_take(&keeper->lxc_socket, mail->fd[optional++], inherited, error);
 	if (result)
 		return result;
-	if (mail->count == HOUSE_WITH_LXC)
-		result = mpud_socket_take(&keeper->lxc_socket, mail->fd[LXC_SOCKET],
-					  mail->message.which != 0, error);
-	if (result)
-		return result;
+	if (mail->message.index & HAS_CONTROL)
+		keeper->control = mail->fd[optional];
 	keeper->journal = journal_attach(mail->fd[JOURNAL], error);
 	if (!keeper->journal)
 		return -error->code;
@@ -241,8 +192,8 @@ static int take_rest(struct keeper *keeper, int other, struct mpu_error *error)
 		if (!result && mail.message.kind == CHANNEL_LISTENERS)
 			take_listeners(keeper, &mail);
 		if (!result && mail.message.kind == CHANNEL_PARCEL) {
-			result = parcels_add(&keeper->parcels, mail.fd, mail.count,
-					     mail.message.index);
+			result =
+			    parcels_add(&keeper->parcels, mail.fd, mail.count, mail.message.index);
 			mail.count = result ? mail.count : 0;
 		}
 		channel_drop(&mail);
@@ -260,7 +211,7 @@ int handover_take(struct keeper *keeper, struct mpu_error *error)
 	cleanup_close int other = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address;
 	struct channel_mail mail;
-	int result = find_address(keeper, &address);
+	int result = beside_address(keeper->socket.path, BESIDE_SUCCESSORS, &address);
 
 	if (other < 0 || result)
 		return mpu_fail(error, other < 0 ? errno : -result,

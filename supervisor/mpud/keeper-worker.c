@@ -51,6 +51,8 @@ static _Noreturn void be_worker(struct keeper *keeper, int channel)
 					   .journal = keeper->journal,
 					   .listener = keeper->listener,
 					   .channel = channel,
+					   .control = keeper->control,
+					   .socket = keeper->socket.path,
 					   .lxc_socket = keeper->lxc_socket.fd};
 	sigset_t none;
 

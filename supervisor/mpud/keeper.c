@@ -64,8 +64,8 @@ static int find_house(struct keeper *keeper, struct mpu_error *error)
 		result = mpud_socket_open(&keeper->lxc_socket, error);
 	if (!result && !keeper->journal)
 		result = make_journal(keeper, error);
-	if (!result && keeper->successors < 0)
-		result = handover_open(keeper, error);
+	if (!result)
+		beside_open(keeper);
 	return result;
 }
 
@@ -184,7 +184,7 @@ static void stop(struct keeper *keeper)
 	if (keeper->listeners && !getenv("NOTIFY_SOCKET"))
 		log_warning("containers are left behind: their GPU calls fail from now on",
 			    "listeners=%u", keeper->listeners);
-	handover_close(keeper);
+	beside_close(keeper);
 	mpud_socket_close(&keeper->socket);
 	mpud_socket_close(&keeper->lxc_socket);
 }
@@ -194,6 +194,7 @@ int keeper_run(const struct mpud_options *options)
 	static struct keeper keeper = {.socket = {.fd = -1},
 				       .lxc_socket = {.fd = -1},
 				       .successors = -1,
+				       .control = -1,
 				       .worker = {.pidfd = -1, .channel = -1}};
 	struct mpu_error error = {0};
 	int result;
@@ -204,7 +205,7 @@ int keeper_run(const struct mpud_options *options)
 	result = start(&keeper, &error);
 	if (result) {
 		log_error(error.text, "error=%d", error.code);
-		handover_close(&keeper);
+		beside_close(&keeper);
 		if (keeper.socket.fd >= 0)
 			mpud_socket_close(&keeper.socket);
 		mpud_socket_close(&keeper.lxc_socket);

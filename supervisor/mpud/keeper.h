@@ -27,6 +27,7 @@ struct keeper {
 	struct mpud_socket socket;
 	struct mpud_socket lxc_socket; /* which the worker listens at; its fd is -1 where there is none */
 	int successors; /* the socket on which another mpud asks to replace this one */
+	int control;	/* the socket on which mpuctl asks; the worker answers there */
 	int signals;
 	struct journal *journal;
 	int listener[JOURNAL_LISTENERS];
@@ -59,12 +60,21 @@ void keeper_let_go_all_closed(struct keeper *keeper);
 /* After a worker's end, or the takeover of a journal: what nobody finished is undone. */
 void keeper_settle(struct keeper *keeper);
 
+/* beside.c */
+
+#define BESIDE_SUCCESSORS ".successor"
+#define BESIDE_CONTROL	  ".control"
+
+/* The address of what stands beside SOCKET. Returns 0 or -ENAMETOOLONG. */
+struct sockaddr_un;
+int beside_address(const char *socket, const char *suffix, struct sockaddr_un *address);
+/* Opens the sockets beside the main one that are not open yet. */
+void beside_open(struct keeper *keeper);
+/* Closes them and, where they are there for us, removes their files. */
+void beside_close(struct keeper *keeper);
+
 /* handover.c */
 
-/* Opens the socket for successors beside the main one. */
-int handover_open(struct keeper *keeper, struct mpu_error *error);
-/* Closes it and, where it is there for us, removes its file. */
-void handover_close(struct keeper *keeper);
 /* Gives all to the successor that waits there. Returns true when it has taken it, and this keeper is
  * to end without a word. */
 bool handover_give(struct keeper *keeper);

@@ -41,6 +41,8 @@ struct worker_start {
 	const int *listener; /* JOURNAL_LISTENERS of them, -1 where there is none */
 	int channel;
 	int lxc_socket; /* or -1 */
+	int control;	/* where mpuctl asks, or -1 */
+	const char *socket; /* the main one's path */
 };
 
 /* Works until it is told to stop. Returns the exit status. */

@@ -167,6 +167,15 @@ void mpud_socket_close(struct mpud_socket *own)
 	own->fd = -1;
 }
 
+bool mpud_socket_is_of_our_user(int connection)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return !getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static bool is_member(int connection, gid_t group)
 {
 	gid_t groups[1024];

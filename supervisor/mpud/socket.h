@@ -40,6 +40,9 @@ void mpud_socket_close(struct mpud_socket *socket);
 int mpud_socket_check_peer(const struct mpud_socket *socket, int connection,
 			   struct mpu_error *error);
 
+/* Whether the peer of CONNECTION is root or our own user. */
+bool mpud_socket_is_of_our_user(int connection);
+
 /* Tells who waits at CONNECTION how it went: "ok", or "error WHY" where WHY is not NULL. Never blocks;
  * the connection stays the caller's to close. */
 void mpud_socket_answer(int connection, const char *why);

@@ -4,7 +4,9 @@
 
 #include "base/log.h"
 #include "supervisor/engine.h"
+#include "supervisor/kernel/pidfd.h"
 #include "supervisor/mpud/channel.h"
+#include "supervisor/mpud/control.h"
 #include "supervisor/mpud/lxc.h"
 #include "supervisor/privilege.h"
 
@@ -73,7 +75,7 @@ static int start_engine(struct worker *worker, struct mpu_error *error)
 		return result;
 	journal_begin(start->journal);
 	worker->options.pid_lookup = engine_best_pid_lookup();
-	worker->options.use_pidfd_thread = true;
+	worker->options.use_pidfd_thread = pidfd_has_thread();
 	worker->options.journal = start->journal;
 	worker->options.sandbox = start->sandbox;
 	worker->options.listener_closed = listener_closed;
@@ -171,6 +173,8 @@ int worker_run(const struct worker_start *start)
 	ready.index = take_up(&worker);
 	if (start->lxc_socket >= 0 && worker_open_lxc(start, worker.engine, &worker.lxc))
 		log_error("cannot serve LXC's monitors", "error=\"%s\"", strerror(ENOMEM));
+	if (start->control >= 0)
+		control_start(start, worker.engine, &worker.options);
 	if (channel_send(start->channel, &ready, NULL, 0, 0) == 0)
 		serve(&worker);
 	/* No word to the listeners: the keeper has copies. */

@@ -18,8 +18,8 @@ from results import expect, expect_equal  # noqa: E402
 from world import Programs, Simrm, die_with_parent, wait_until  # noqa: E402
 
 NO_PROCESS = 0xFFFFFFFF
-# The worker's: the main one, a ring, the watch, and a pool of 16.
-MPUD_THREADS = 19
+# The worker's: the main one, those that wait, watch and answer mpuctl, and 16 executors.
+MPUD_THREADS = 20
 SUBDEVICE = 0x2080
 ENGINES = ["fb", "gr", "nvenc", "nvdec", "nvjpg", "nvofa"]
 MIB = 1 << 20
@@ -100,7 +100,7 @@ class World(Programs):
     """The programs under test, a container's root file system with some of them, and a driver with
     a process of the host on it, which no container may see."""
 
-    NAMES = ["mpud", "mpu-hook", "mpu-runtime", "mpu-run", "gpu-hold", "gpu-ps", "simrm"]
+    NAMES = ["mpud", "mpuctl", "mpu-hook", "mpu-runtime", "mpu-run", "gpu-hold", "gpu-ps", "simrm"]
     VERSION = "550.54.14"
 
     def __init__(self, build):

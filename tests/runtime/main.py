@@ -5,6 +5,7 @@ import sys
 
 import containers  # first: it finds the modules of tests/e2e
 import cases_bad_input
+import cases_control
 import cases_daemon
 import cases_docker
 import cases_install
@@ -15,7 +16,7 @@ import cases_podman
 from results import exit_status, report, run_cases
 
 MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
-           cases_daemon, cases_install]
+           cases_daemon, cases_control, cases_install]
 
 
 def main():

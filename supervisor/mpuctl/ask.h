@@ -1,0 +1,39 @@
+/* Questions to a running mpud. */
+#ifndef SUPERVISOR_MPUCTL_ASK_H
+#define SUPERVISOR_MPUCTL_ASK_H
+
+#include "base/error.h"
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What the command line of such a question says. */
+struct ask_options {
+	const char *socket; /* mpud's main one, or NULL: the default */
+	bool json;
+};
+
+/* Parses the options of the command ARGV[0], whose help text is USAGE, into OPTIONS. Returns -1 to
+ * go on, or the exit status. */
+int ask_parse(int argc, char **argv, const char *usage, struct ask_options *options);
+
+/* Asks REQUEST of the mpud that OPTIONS say. Returns its answer, of which the caller owns a
+ * reference, or NULL with ERROR filled. */
+struct json_object *ask(const struct ask_options *options, const char *request,
+			struct mpu_error *error);
+
+/* Both, and then PRINT or, with --json, the answer as it is. Returns the exit status. */
+int ask_and_print(int argc, char **argv, const char *usage, void (*print)(struct json_object *));
+
+/* The text, number or member at PATH in OBJECT, member by member ("driver.version"); "", 0 or NULL
+ * where there is none. Borrowed. */
+struct json_object *ask_member(struct json_object *object, const char *path);
+const char *ask_text(struct json_object *object, const char *path);
+uint64_t ask_number(struct json_object *object, const char *path);
+
+/* The commands. Each returns the exit status. */
+int status_command(int argc, char **argv);
+int stats_command(int argc, char **argv);
+
+#endif
