@@ -110,6 +110,9 @@ enum nvabi_tag { NVABI_TYPEDEF, NVABI_STRUCT_TAG, NVABI_UNION_TAG };
 /* Walks the names of all structures, sorted: *CURSOR starts at 0. Returns NULL at the end. */
 const char *nvabi_abi_next_structure(struct nvabi_abi *abi, uint32_t *cursor, enum nvabi_tag *tag);
 
+/* The name of an NV_STATUS code (NV_OK, NV_ERR_...), or NULL where the release has no such code. */
+const char *nvabi_abi_status(const struct nvabi_abi *abi, uint32_t status);
+
 /* An installer by its SHA-256 (64 hexadecimal digits), from NVIDIA's published files. */
 struct nvabi_installer {
 	struct nvabi_version version;

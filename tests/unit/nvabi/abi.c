@@ -20,6 +20,46 @@ static struct nvabi_abi *opened(const char *version)
 	return abi;
 }
 
+/* tests/data/statuses.csv, of each release's nvstatuscodes.h: how many codes there are, and the hash of
+ * "number name" lines in their order. */
+Test(abi, the_status_codes_of_every_release_are_those_of_its_header)
+{
+	struct csv facts = read_csv("statuses.csv"), releases = read_csv("driver-tree.csv");
+	cleanup_free void *owned = facts.cell;
+	cleanup_free void *also_owned = releases.cell;
+
+	cr_assert_eq(facts.rows, releases.rows);
+	for (unsigned int i = 0; i < facts.rows; i++) {
+		struct nvabi_abi *abi = opened(facts.cell[i][0]);
+		cleanup_file FILE *lines = tmpfile();
+		unsigned int count = 0;
+		char hash[17];
+
+		for (uint32_t status = 0; status < 0x20000; status++) {
+			const char *name = nvabi_abi_status(abi, status);
+
+			if (name && ++count)
+				fprintf(lines, "%" PRIu32 " %s\n", status, name);
+		}
+		snprintf(hash, sizeof(hash), "%016" PRIx64, fact_hash(lines));
+		cr_assert_eq(count, strtoul(facts.cell[i][1], NULL, 10), "%s", facts.cell[i][0]);
+		cr_assert_str_eq(hash, facts.cell[i][2], "%s", facts.cell[i][0]);
+		nvabi_abi_close(abi);
+	}
+}
+
+Test(abi, a_status_code_has_the_name_of_its_release)
+{
+	struct nvabi_abi *old = opened("580.105.08"), *new = opened("595.45.04");
+
+	cr_assert_str_eq(nvabi_abi_status(old, 0), "NV_OK");
+	cr_assert_str_eq(nvabi_abi_status(old, 0x8b), "NV_ERR_DMA_XFER_FAILED");
+	cr_assert_str_eq(nvabi_abi_status(new, 0x8b), "NV_ERR_OPERATION_ABORTED");
+	cr_assert_null(nvabi_abi_status(old, 0x12345));
+	nvabi_abi_close(old);
+	nvabi_abi_close(new);
+}
+
 /* tests/data/abi-facts.csv, of each release's own headers: a hash of what a C compiler printed, and
  * one of what nvabi-extract wrote. */
 Test(abi, every_release_is_what_a_compiler_saw_in_its_headers)
