@@ -25,6 +25,8 @@ enum channel_kind {
 	CHANNEL_HOUSE,	   /* the socket, the one for successors, the journal */
 	CHANNEL_LISTENERS, /* from number INDEX on, WHICH of them, one descriptor each */
 	CHANNEL_END,
+	/* From the keeper; last, as two releases speak to each other with those above. */
+	CHANNEL_BEGIN, /* the worker stands in the journal: it may touch that */
 };
 
 struct channel_message {

@@ -83,6 +83,7 @@ static int give_up(pid_t pid, int pidfd, struct mpu_error *error)
 int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 {
 	struct keeper_worker *worker = &keeper->worker;
+	const struct channel_message begin = {.kind = CHANNEL_BEGIN};
 	struct journal_header *header = journal_header(keeper->journal);
 	bool was_ready = worker->was_ready;
 	unsigned int again_ms = worker->again_ms;
@@ -116,6 +117,7 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 					 .started_ns = now_ns(),
 					 .sign_of_life_ns = now_ns()};
 	header->workers++;
+	channel_send(worker->channel, &begin, NULL, 0, MSG_DONTWAIT);
 	return 0;
 }
 

@@ -156,6 +156,17 @@ static void serve(struct worker *worker)
 	}
 }
 
+/* Should the keeper die before it has put this worker down in the journal, the next keeper could not
+ * know that there is one. */
+static bool may_begin(int channel)
+{
+	struct channel_mail mail;
+	bool may = channel_receive(channel, &mail, 0) == 0 && mail.message.kind == CHANNEL_BEGIN;
+
+	channel_drop(&mail);
+	return may;
+}
+
 int worker_run(const struct worker_start *start)
 {
 	struct worker worker = {.start = start};
@@ -163,6 +174,8 @@ int worker_run(const struct worker_start *start)
 	struct mpu_error error = {0};
 
 	prctl(PR_SET_NAME, "mpud-worker");
+	if (!may_begin(start->channel))
+		return 0;
 	watch_for_crashes(start->journal);
 	privilege_drop(PRIVILEGE_WORKER);
 	if (sandbox_enter(start->sandbox, SANDBOX_WORKER, &error) ||
