@@ -35,6 +35,9 @@ main() {
 	for preset in $presets; do
 		suite "end to end: $preset" end_to_end "$preset"
 	done
+	for preset in $presets; do
+		[ "$preset" = static ] || suite "survival: $preset" survival "$preset"
+	done
 	suite 'benchmark' benchmark
 	suite 'container runtimes' runtimes
 	suite 'shipping' shipping
@@ -131,6 +134,12 @@ benchmark() {
 	built default 'benchmark' || return 0
 	as_root "$root/tests/bench/run.sh" --quick --build="$(build_dir default)" &&
 		result passed 'every section of the benchmark runs'
+}
+
+# mpud's deaths, and hostile containers.
+survival() {
+	built "$1" 'survival' || return 0
+	as_root env MPU_RESULTS="$MPU_RESULTS" "$root/tests/survival/run.sh" "$(build_dir "$1")"
 }
 
 runtimes() {
