@@ -114,6 +114,7 @@ struct idle {
 	pthread_t thread;
 	int epoll, wake; /* wake: an eventfd */
 	_Atomic uint64_t turns;
+	struct work *_Atomic refused; /* listeners that the epoll had no memory for */
 	bool started;
 };
 
@@ -185,6 +186,9 @@ void executors_submit(struct engine *engine, struct work *work);
  * executor's to read. */
 void executor_begins(struct executor *executor);
 bool executor_ends(struct executor *executor);
+/* From the watch, under the lock: work has waited for a while; one executor more, where there is
+ * none to take it. */
+void executors_help(struct engine *engine);
 /* From the watch: EXECUTOR has been at TURN for too long. */
 void executor_rob(struct executor *executor, uint64_t turn);
 /* From the watch: EXECUTOR shall look for something else, at once where it waits. */

@@ -99,6 +99,12 @@ static void enqueue(struct engine *engine, struct work *work)
 		start_one(engine);
 }
 
+void executors_help(struct engine *engine)
+{
+	if (!engine->executors.idle && !engine->executors.stopping)
+		start_one(engine);
+}
+
 void executors_submit(struct engine *engine, struct work *work)
 {
 	pthread_mutex_lock(&engine->executors.lock);

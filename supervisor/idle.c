@@ -12,19 +12,51 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { EVENTS = 64 };
+enum { EVENTS = 64, AGAIN_MS = 100 };
 
 /* Says nothing more after one event, until the listener is put here again. */
-void idle_put(struct engine *engine, struct listener *listener)
+static bool put(struct engine *engine, struct listener *listener)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = listener};
 
-	if (epoll_ctl(engine->idle.epoll, EPOLL_CTL_MOD, listener->fd, &event) == 0 ||
-	    (errno == ENOENT &&
-	     epoll_ctl(engine->idle.epoll, EPOLL_CTL_ADD, listener->fd, &event) == 0))
+	return epoll_ctl(engine->idle.epoll, EPOLL_CTL_MOD, listener->fd, &event) == 0 ||
+	       (errno == ENOENT &&
+		epoll_ctl(engine->idle.epoll, EPOLL_CTL_ADD, listener->fd, &event) == 0);
+}
+
+static void put_off(struct engine *engine, struct listener *listener)
+{
+	struct work *work = &listener->work;
+
+	work->next = atomic_load(&engine->idle.refused);
+	while (!atomic_compare_exchange_weak(&engine->idle.refused, &work->next, work))
+		;
+}
+
+/* There may be memory for it in a moment. */
+void idle_put(struct engine *engine, struct listener *listener)
+{
+	if (put(engine, listener))
 		return;
-	log_error("cannot wait for a container's calls", "container=%s error=\"%s\"",
+	log_error("cannot wait for a container's calls yet", "container=%s error=\"%s\"",
 		  listener->container->label, strerror(errno));
+	put_off(engine, listener);
+	idle_wake(engine);
+}
+
+/* Returns after how long to come again, in milliseconds, or -1. */
+static int put_refused(struct engine *engine)
+{
+	struct work *work = atomic_exchange(&engine->idle.refused, NULL);
+
+	while (work) {
+		struct listener *listener = work->listener;
+
+		work = work->next;
+		if (!put(engine, listener))
+			put_off(engine, listener);
+	}
+	return atomic_load(&engine->idle.refused) ? AGAIN_MS : -1;
 }
 
 /* A listener that has closed says so together with its last notification, or alone. */
@@ -54,7 +86,8 @@ static void *idle_thread(void *argument)
 	prctl(PR_SET_NAME, "mpu-idle");
 	sandbox_enter_thread(engine->options.sandbox, SANDBOX_ENGINE);
 	while (!atomic_load(&engine->stopping)) {
-		int ready = epoll_wait(engine->idle.epoll, events, EVENTS, -1);
+		int ready =
+			epoll_wait(engine->idle.epoll, events, EVENTS, put_refused(engine));
 
 		atomic_fetch_add(&engine->idle.turns, 1);
 		if (ready < 0 && errno != EINTR) {

@@ -69,6 +69,8 @@ static bool look(struct engine *engine, struct seen *seen)
 	active = executors->queue;
 	crowded = active && executors->queue == seen->first;
 	seen->first = executors->queue;
+	if (crowded)
+		executors_help(engine);
 	seen->looks = LOOKS;
 	for (unsigned int i = 0; i < EXECUTORS_MAX; i++)
 		if (executors->all[i])
