@@ -33,9 +33,8 @@ static struct run *current;
 int __wrap_target_identify(pid_t tid, struct target *target);
 int __wrap_pidfd_duplicate(pid_t tid, pid_t tgid, int fd, bool use_thread);
 bool __wrap_notify_id_valid(int listener, uint64_t id);
-int __wrap_notify_continue(int listener, uint64_t id);
-int __wrap_notify_answer(int listener, uint64_t id, int64_t value, int errnum);
-void __wrap_pool_submit(struct pool *pool, struct listener *listener, struct journal_slot *slot);
+void __wrap_listener_answer(struct listener *listener, uint64_t id,
+			    struct seccomp_notif_resp response);
 int __wrap_execute_control(int fd, const struct target *target, struct nvos54_parameters *control);
 
 int __wrap_target_identify(pid_t tid, struct target *target)
@@ -66,27 +65,19 @@ bool __wrap_notify_id_valid(int listener, uint64_t id)
 	return false;
 }
 
-int __wrap_notify_continue(int listener, uint64_t id)
+void __wrap_listener_answer(struct listener *listener, uint64_t id,
+			    struct seccomp_notif_resp response)
 {
 	(void)listener, (void)id;
-	current->continued++;
-	return 0;
-}
-
-int __wrap_notify_answer(int listener, uint64_t id, int64_t value, int errnum)
-{
-	(void)listener, (void)id;
-	fuzz_check(value == 0 && errnum >= 0 && errnum < 4096, "value %lld, errno %d",
-		   (long long)value, errnum);
+	if (response.flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE) {
+		fuzz_check(!response.val && !response.error, "CONTINUE with an answer");
+		current->continued++;
+		return;
+	}
+	fuzz_check(response.val == 0 && response.error <= 0 && response.error > -4096,
+		   "value %lld, errno %d", (long long)response.val, -response.error);
 	current->answered++;
-	current->errnum = errnum;
-	return 0;
-}
-
-void __wrap_pool_submit(struct pool *pool, struct listener *listener, struct journal_slot *slot)
-{
-	(void)pool;
-	call_handle(listener, slot);
+	current->errnum = -response.error;
 }
 
 /* ---- The driver ---- */
@@ -341,17 +332,16 @@ static struct mpu_settings settings_of(const struct script *script)
 	    .deny_shared_pids = script->caller & CALLER_DENIES_SHARED};
 }
 
-/* The engine's own way, from its ring on. */
+/* The engine's own way, from where a notification was received. */
 static void notify(struct run *run)
 {
 	static struct engine engine;
 	static struct engine_counters counters;
-	static struct ring ring = {.engine = &engine, .counters = &counters.ring[0]};
+	static struct executor executor = {.engine = &engine, .counters = &counters.thread[0]};
 	struct container container = {.label = "fuzz", .trouble = run->script.trouble % 16};
 	struct journal_listener entry = {.settings = settings_of(&run->script)};
 	struct listener listener = {.fd = -1,
 				    .engine = &engine,
-				    .ring = &ring,
 				    .container = &container,
 				    .entry = &entry};
 	struct nv_ioctl_xfer xfer = {.cmd = NV_ESC_RM_CONTROL,
@@ -380,7 +370,7 @@ static void notify(struct run *run)
 		slot->notification.data.args[1] = NVABI_XFER_REQUEST;
 		slot->notification.data.args[2] = (uint64_t)(uintptr_t)&xfer;
 	}
-	call_received(&ring, &listener, slot);
+	call_received(&executor, &listener, slot);
 	journal_give(journal, slot);
 }
 
