@@ -8,7 +8,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 void log_set_level(enum log_level level);
 
 /* Writes one line with one write(2), so that lines of several threads do not mix. MESSAGE becomes
- * msg="..."; FIELDS is a printf format of further key=value pairs, or "" for none. */
+ * msg="..."; FIELDS is a printf format of further key=value pairs, or "" for none. Of warnings and errors
+ * from one place in the program at most 10 a second are written; the next one that is written tells how
+ * many were not. */
 void log_line(enum log_level level, const char *message, const char *fields, ...)
     __attribute__((format(printf, 3, 4)));
 
