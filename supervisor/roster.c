@@ -10,6 +10,9 @@
 
 enum { PROCESSES = 8192, THREADS = 8192, BUCKETS = 2048 };
 
+/* Of so many of the oldest entries the one goes whose container has most, by a hash of its name. */
+enum { WINDOW = 16, SHARES = 1024 };
+
 /* A process as one namespace numbers it. */
 struct known_process {
 	uint64_t ns_id;
@@ -17,6 +20,7 @@ struct known_process {
 	pid_t host;
 	uint64_t start_ticks;
 	uint64_t first_us, last_us; /* life as far as it was seen */
+	uint64_t top;		    /* the outermost namespace around it: its container's */
 	uint32_t next;		    /* index + 1 of the next in the bucket of its host number */
 };
 
@@ -24,12 +28,14 @@ struct known_thread {
 	pid_t tid;
 	pid_t tgid;
 	uint64_t start_ticks; /* of the process */
+	uint64_t top;	      /* as above */
 	uint32_t next;	      /* index + 1 of the next in the bucket of its tid */
 };
 
 struct roster {
 	pthread_mutex_t lock;
-	uint32_t process_cursor, thread_cursor; /* the oldest entry, taken next */
+	uint32_t process_cursor, thread_cursor; /* about the oldest entry */
+	uint16_t process_share[SHARES], thread_share[SHARES];
 	uint32_t process_bucket[BUCKETS], thread_bucket[BUCKETS];
 	struct known_process process[PROCESSES];
 	struct known_thread thread[THREADS];
@@ -84,6 +90,23 @@ static uint32_t bucket_of(pid_t pid)
 	return (uint32_t)pid % BUCKETS;
 }
 
+/* Who makes many entries pushes out his own before he gets at those of others. */
+static uint32_t choose(const uint16_t share[SHARES], const uint64_t top[WINDOW])
+{
+	uint32_t chosen = 0;
+
+	for (uint32_t i = 1; i < WINDOW; i++)
+		if (share[top[i] % SHARES] > share[top[chosen] % SHARES])
+			chosen = i;
+	return chosen;
+}
+
+static void count_out(uint16_t share[SHARES], uint64_t top)
+{
+	if (share[top % SHARES])
+		share[top % SHARES]--;
+}
+
 static void unlink_process(struct roster *roster, uint32_t index)
 {
 	uint32_t *link = &roster->process_bucket[bucket_of(roster->process[index].host)];
@@ -92,6 +115,23 @@ static void unlink_process(struct roster *roster, uint32_t index)
 		link = &roster->process[*link - 1].next;
 	if (*link)
 		*link = roster->process[index].next;
+}
+
+static uint32_t place_of_process(struct roster *roster)
+{
+	uint32_t first = roster->process_cursor++, index;
+	uint64_t top[WINDOW];
+
+	if (!roster->process[first % PROCESSES].host)
+		return first % PROCESSES;
+	for (uint32_t i = 0; i < WINDOW; i++)
+		top[i] = roster->process[(first + i) % PROCESSES].top;
+	index = (first + choose(roster->process_share, top)) % PROCESSES;
+	if (roster->process[index].host) {
+		unlink_process(roster, index);
+		count_out(roster->process_share, roster->process[index].top);
+	}
+	return index;
 }
 
 static void note_process(struct roster *roster, struct known_process seen)
@@ -108,11 +148,10 @@ static void note_process(struct roster *roster, struct known_process seen)
 			return;
 		}
 	}
-	index = roster->process_cursor++ % PROCESSES;
-	if (roster->process[index].host)
-		unlink_process(roster, index);
+	index = place_of_process(roster);
 	seen.next = *bucket;
 	roster->process[index] = seen;
+	roster->process_share[seen.top % SHARES]++;
 	*bucket = index + 1;
 }
 
@@ -124,6 +163,23 @@ static void unlink_thread(struct roster *roster, uint32_t index)
 		link = &roster->thread[*link - 1].next;
 	if (*link)
 		*link = roster->thread[index].next;
+}
+
+static uint32_t place_of_thread(struct roster *roster)
+{
+	uint32_t first = roster->thread_cursor++, index;
+	uint64_t top[WINDOW];
+
+	if (!roster->thread[first % THREADS].tid)
+		return first % THREADS;
+	for (uint32_t i = 0; i < WINDOW; i++)
+		top[i] = roster->thread[(first + i) % THREADS].top;
+	index = (first + choose(roster->thread_share, top)) % THREADS;
+	if (roster->thread[index].tid) {
+		unlink_thread(roster, index);
+		count_out(roster->thread_share, roster->thread[index].top);
+	}
+	return index;
 }
 
 static void note_thread(struct roster *roster, struct known_thread seen)
@@ -138,11 +194,10 @@ static void note_thread(struct roster *roster, struct known_thread seen)
 		    known->start_ticks == seen.start_ticks)
 			return;
 	}
-	index = roster->thread_cursor++ % THREADS;
-	if (roster->thread[index].tid)
-		unlink_thread(roster, index);
+	index = place_of_thread(roster);
 	seen.next = *bucket;
 	roster->thread[index] = seen;
+	roster->thread_share[seen.top % SHARES]++;
 	*bucket = index + 1;
 }
 
@@ -152,10 +207,12 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 	pid_t numbers[TARGET_LEVELS];
 	int levels = pidmap_namespaces(tid, ids, numbers, TARGET_LEVELS);
 	struct task_status status;
+	uint64_t top;
 
 	if (levels < 0 || (!levels && !with_thread) || task_status_read(tid, &status))
 		return;
 	ticks = task_start_ticks(status.tgid);
+	top = levels ? ids[levels - 1] : 0;
 	locked(roster);
 	for (int i = 0; i < levels; i++)
 		note_process(held_, (struct known_process){.ns_id = ids[i],
@@ -163,10 +220,11 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 							   .host = status.tgid,
 							   .start_ticks = ticks,
 							   .first_us = task_ticks_to_us(ticks),
-							   .last_us = now});
+							   .last_us = now,
+							   .top = top});
 	if (with_thread)
 		note_thread(held_, (struct known_thread){
-				       .tid = tid, .tgid = status.tgid, .start_ticks = ticks});
+				       .tid = tid, .tgid = status.tgid, .start_ticks = ticks, .top = top});
 }
 
 /* So long after it was last noted a process may have begun a record: not all of its calls are

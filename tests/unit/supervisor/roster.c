@@ -5,10 +5,15 @@
 #include "supervisor/target.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 Test(roster, remembers_numbers_of_the_dead_in_their_own_namespaces_only)
@@ -124,5 +129,46 @@ Test(roster, keeps_the_latest_threads_when_it_is_full)
 	}
 	for (int i = MANY - LATEST; i < MANY; i++)
 		cr_assert_eq(roster_processes_of_thread(roster, tids[i], found, 4), 1, "%d", i);
+	roster_free(roster);
+}
+
+enum { MANY = 9000 };
+
+/* Processes that come and go in the namespace of LIKE, each noted. */
+static void note_many(struct roster *roster, pid_t like)
+{
+	char path[40];
+	int ns;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", like);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(setns(ns, CLONE_NEWPID), 0);
+	close(ns);
+	for (int i = 0; i < MANY; i++) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			pause();
+			_exit(0);
+		}
+		roster_note(roster, child, true);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+}
+
+Test(roster, a_container_of_many_processes_pushes_out_its_own, .timeout = 120)
+{
+	struct roster *roster = roster_new();
+	struct spaces spaces = spaces_make();
+	uint64_t own = nsfs_id_of(spaces.process[0], "pid");
+	uint64_t born = task_start_ticks(spaces.process[0]);
+	pid_t process = spaces.process[0], threads[4];
+
+	roster_note(roster, process, true);
+	note_many(roster, spaces.beside);
+	cr_assert(roster_knows(roster, own, born, process));
+	cr_assert_eq(roster_threads_of(roster, process, threads, 4), 1);
+	spaces_end(&spaces);
 	roster_free(roster);
 }
