@@ -223,8 +223,9 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 							   .last_us = now,
 							   .top = top});
 	if (with_thread)
-		note_thread(held_, (struct known_thread){
-				       .tid = tid, .tgid = status.tgid, .start_ticks = ticks, .top = top});
+		note_thread(held_,
+			    (struct known_thread){
+				.tid = tid, .tgid = status.tgid, .start_ticks = ticks, .top = top});
 }
 
 /* So long after it was last noted a process may have begun a record: not all of its calls are
