@@ -51,16 +51,14 @@ static int set_architectures(scmp_filter_ctx context, const uint32_t *architectu
 
 /* An argument is 64 bits wide and the request only 32: what stands above the mask is not compared,
  * as the driver does not look at it either. */
-static int add_rules(scmp_filter_ctx context)
+static int add_rules(scmp_filter_ctx context, const struct nvabi_ioctl *ioctls, uint32_t count)
 {
-	uint32_t count;
-	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
 	int result = 0;
 
 	for (uint32_t i = 0; !result && i < count; i++)
 		result = seccomp_rule_add(
 		    context, SCMP_ACT_NOTIFY, SCMP_SYS(ioctl), 1,
-		    SCMP_A1(SCMP_CMP_MASKED_EQ, watched[i].mask, watched[i].value));
+		    SCMP_A1(SCMP_CMP_MASKED_EQ, ioctls[i].mask, ioctls[i].value));
 	return result;
 }
 
@@ -89,9 +87,12 @@ int filter_export(void *context, struct filter_program *program)
 	return 0;
 }
 
-int filter_build(const uint32_t *architectures, struct filter_program *program,
+static int build(const uint32_t *architectures, bool trace, struct filter_program *program,
 		 struct mpu_error *error)
 {
+	uint32_t watched_count, traced_count = 0;
+	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&watched_count);
+	const struct nvabi_ioctl *traced = trace ? nvabi_traced_ioctls(&traced_count) : NULL;
 	scmp_filter_ctx context __attribute__((cleanup(release_context))) =
 	    seccomp_init(SCMP_ACT_ALLOW);
 	int result = context ? 0 : -ENOMEM;
@@ -101,13 +102,27 @@ int filter_build(const uint32_t *architectures, struct filter_program *program,
 	if (!result)
 		result = set_architectures(context, architectures);
 	if (!result)
-		result = add_rules(context);
+		result = add_rules(context, watched, watched_count);
+	if (!result)
+		result = add_rules(context, traced, traced_count);
 	if (!result)
 		result = filter_export(context, program);
 	if (result)
 		return mpu_fail(error, -result, "cannot build the seccomp filter: %s",
 				strerror(-result));
 	return 0;
+}
+
+int filter_build(const uint32_t *architectures, struct filter_program *program,
+		 struct mpu_error *error)
+{
+	return build(architectures, false, program, error);
+}
+
+int filter_build_trace(const uint32_t *architectures, struct filter_program *program,
+		       struct mpu_error *error)
+{
+	return build(architectures, true, program, error);
 }
 
 static long sys_seccomp(unsigned int operation, unsigned int flags, const void *args)

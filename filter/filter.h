@@ -30,6 +30,10 @@ int filter_build(const uint32_t *architectures, struct filter_program *program,
 /* The program of CONTEXT, a scmp_filter_ctx of libseccomp, into PROGRAM. Returns 0 or -errno. */
 int filter_export(void *context, struct filter_program *program);
 
+/* The same for a trace: the program catches every ioctl that may be NVIDIA's, UVM's among them. */
+int filter_build_trace(const uint32_t *architectures, struct filter_program *program,
+		       struct mpu_error *error);
+
 /* Flags for filter_install(), probed once: SECCOMP_FILTER_FLAG_NEW_LISTENER always, SPEC_ALLOW, and
  * WAIT_KILLABLE_RECV where the kernel has it (5.19). Returns them, or 0 with ERROR filled when the
  * kernel has no user notification (5.0, CONFIG_SECCOMP_FILTER). */

@@ -151,6 +151,18 @@ const struct nvabi_ioctl *nvabi_watched_ioctls(uint32_t *count)
 	return watched;
 }
 
+const struct nvabi_ioctl *nvabi_traced_ioctls(uint32_t *count)
+{
+	static const struct nvabi_ioctl traced[] = {
+	    {"NV_ESC_*", 0x0000ff00, NV_IOCTL_MAGIC << 8},
+	    {"UVM_*", 0xfffff800, 0},
+	    {"UVM_INITIALIZE", 0xfffffffc, 0x30000000},
+	};
+
+	*count = sizeof(traced) / sizeof(*traced);
+	return traced;
+}
+
 uint32_t nvabi_release_count(void)
 {
 	return nvabi_pid_tables.release_count;

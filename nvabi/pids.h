@@ -161,4 +161,8 @@ struct nvabi_ioctl {
  * NV_ESC_IOCTL_XFER_CMD. Stores their number in COUNT; the array is constant. */
 const struct nvabi_ioctl *nvabi_watched_ioctls(uint32_t *count);
 
+/* The ioctls that may be NVIDIA's in any release: the escapes by their magic, and UVM's, which are bare
+ * numbers up to 0x7ff and from 0x30000000 on, as other drivers have them too. */
+const struct nvabi_ioctl *nvabi_traced_ioctls(uint32_t *count);
+
 #endif

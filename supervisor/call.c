@@ -26,13 +26,8 @@ enum { TROUBLE_MAX = 8 };
 
 static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 
-static void pass(struct executor *executor, struct listener *listener, struct journal_slot *slot,
-		 uint32_t cmd, const char *decision)
+static void pass(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
-	struct trace *trace = listener->engine->options.trace;
-
-	if (trace)
-		trace_control(trace, (pid_t)slot->notification.pid, cmd, NULL, decision, 0, 0, 0);
 	atomic_fetch_add_explicit(&executor->counters->passed, 1, memory_order_relaxed);
 	listener_answer(
 	    listener, slot->notification.id,
@@ -123,8 +118,7 @@ static bool is_ours(struct executor *executor, struct listener *listener, struct
 	if (result < 0 && result != -EFAULT)
 		warn_unreadable(executor, listener, slot, result);
 	if (result || !watch_table_has(&listener->watch, control.cmd)) {
-		pass(executor, listener, slot, result ? 0 : control.cmd,
-		     result ? "pass-unread" : "pass");
+		pass(executor, listener, slot);
 		return false;
 	}
 	slot->control = control;
@@ -133,8 +127,29 @@ static bool is_ours(struct executor *executor, struct listener *listener, struct
 	return true;
 }
 
+/* A trace's filter catches more. Returns whether the call is one of those that are looked at without. */
+static bool observe(const struct trace_hooks *trace, struct listener *listener,
+		    const struct journal_slot *slot)
+{
+	const struct seccomp_notif *notification = &slot->notification;
+	uint32_t count;
+	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
+
+	trace->received(trace->context, listener->fd, notification);
+	for (uint32_t i = 0; i < count; i++)
+		if ((notification->data.args[1] & watched[i].mask) == watched[i].value)
+			return true;
+	return false;
+}
+
 void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
+	const struct trace_hooks *trace = listener->engine->options.trace;
+
+	if (trace && !observe(trace, listener, slot)) {
+		pass(executor, listener, slot);
+		return;
+	}
 	remember(executor, listener, (pid_t)slot->notification.pid);
 	if (is_ours(executor, listener, slot))
 		handle(executor, listener, slot);
@@ -170,8 +185,11 @@ void put_u64(uint8_t *base, size_t offset, uint64_t value)
 
 static int execute(const struct call *call, struct nvos54_parameters *control)
 {
+	uint64_t before = call->trace ? engine_now_ns() : 0;
 	int result = execute_control(call->fd, &call->target, control);
 
+	if (call->trace)
+		call->trace->executed(call->trace->context, engine_now_ns() - before);
 	return result == EXECUTE_NO_IDENTITY ? -EAGAIN : result;
 }
 
@@ -477,10 +495,6 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 	}
 	listener_answer(listener, slot->notification.id,
 			(struct seccomp_notif_resp){.error = errnum});
-	if (engine->options.trace)
-		trace_control(engine->options.trace, (pid_t)slot->notification.pid,
-			      slot->control.cmd, layout ? layout->name : NULL, "handle",
-			      slot->answer.status, -errnum, took);
 }
 
 static void execute_and_deliver(struct executor *executor, struct listener *listener,
@@ -491,6 +505,7 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 		.pids = &engine->options.pids,
 		.driver = &engine->options.driver,
 		.roster = engine->roster,
+		.trace = engine->options.trace,
 		.label = listener->container->label,
 		.target = TARGET_NONE,
 		.fd = -1,
@@ -502,7 +517,7 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 		deliver(engine, listener, slot);
 		break;
 	case PASS:
-		pass(executor, listener, slot, slot->control.cmd, "pass");
+		pass(executor, listener, slot);
 		break;
 	case TROUBLE:
 		answer_trouble(engine, listener, slot);

@@ -27,7 +27,7 @@ struct engine_options {
 	enum pidmap_method pid_lookup;
 	bool use_pidfd_thread; /* false: duplicate descriptors through the thread group's leader */
 	struct journal *journal; /* borrowed; journal_begin() was called */
-	struct trace *trace;	 /* borrowed, or NULL */
+	const struct trace_hooks *trace; /* borrowed, or NULL */
 	const struct sandbox *sandbox; /* borrowed, of its threads; or NULL */
 	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */

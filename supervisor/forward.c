@@ -45,8 +45,11 @@ void engine_remove_source(struct engine_source *source)
 
 void listener_answer(struct listener *listener, uint64_t id, struct seccomp_notif_resp response)
 {
+	const struct trace_hooks *trace = listener->engine->options.trace;
 	engine_answer *answer = listener->answer;
 
+	if (trace)
+		trace->answered(trace->context, id, &response);
 	response.id = id;
 	listener->answer = NULL;
 	if (answer)

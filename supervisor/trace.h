@@ -1,23 +1,18 @@
-/* One line for each RM control: time, thread, command, decision, answer. */
+/* What the engine tells whoever watches its calls; supervisor/trace/ prints them. */
 #ifndef SUPERVISOR_TRACE_H
 #define SUPERVISOR_TRACE_H
 
-#include "base/error.h"
-
+#include <linux/seccomp.h>
 #include <stdint.h>
-#include <sys/types.h>
 
-struct trace;
-
-/* Opens PATH for writing, or takes standard error when PATH is NULL. Returns the trace, owned by the
- * caller, or NULL with ERROR filled. */
-struct trace *trace_open(const char *path, struct mpu_error *error);
-void trace_close(struct trace *trace);
-
-/* Writes one line at once. DECISION says what was done ("pass", "handle", ...); NAME may be NULL.
- * STATUS and ERRNUM are the answer of a handled call; NANOSECONDS its duration, 0 if unknown. May be
- * called from any thread. */
-void trace_control(struct trace *trace, pid_t tid, uint32_t cmd, const char *name,
-		   const char *decision, uint32_t status, int errnum, uint64_t nanoseconds);
+/* All are called on the thread that has the call, the target standing still: first received(), then
+ * executed() for each call to the driver in its place, then answered() before the answer is given. A
+ * call whose target went away has no answer. */
+struct trace_hooks {
+	void (*received)(void *context, int listener, const struct seccomp_notif *notification);
+	void (*executed)(void *context, uint64_t nanoseconds);
+	void (*answered)(void *context, uint64_t id, const struct seccomp_notif_resp *response);
+	void *context;
+};
 
 #endif

@@ -7,6 +7,7 @@
 #include "supervisor/privilege.h"
 #include "supervisor/run/message.h"
 #include "supervisor/run/stats.h"
+#include "supervisor/trace/trace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,7 +112,7 @@ static int start_engine(struct back *back, struct mpu_error *error)
 					.pid_lookup = options->pid_lookup,
 					.use_pidfd_thread = options->use_pidfd_thread,
 					.journal = back->journal,
-					.trace = back->trace};
+					.trace = back->trace ? trace_hooks(back->trace) : NULL};
 
 	if (result)
 		return mpu_fail(error, -result, "cannot start the engine: %s", strerror(-result));
@@ -239,6 +240,8 @@ static int finish(struct back *back, int exit_status)
 
 	if (back->engine && back->plan->options.stats != RUN_STATS_NONE)
 		run_stats_print(back->engine, &back->plan->pids, back->plan->options.stats);
+	if (back->trace)
+		trace_finish(back->trace);
 	if (write(back->status_fd, &status, sizeof(status)) != sizeof(status))
 		status.left_behind = false;
 	close(back->status_fd);
@@ -281,6 +284,24 @@ static int start(struct back *back, struct mpu_error *error)
 	return result;
 }
 
+static int open_trace(struct back *back, struct mpu_error *error)
+{
+	const struct run_options *options = &back->plan->options;
+	const struct trace_options trace = {.lines = options->trace,
+					    .summary = options->trace_summary,
+					    .json = options->trace_json,
+					    .path = options->trace_path,
+					    .selection = options->trace_selection,
+					    .driver = back->plan->driver,
+					    .dev_root = options->dev_root,
+					    .pid_lookup = options->pid_lookup};
+
+	if (!trace.lines && !trace.summary)
+		return 0;
+	back->trace = trace_open(&trace, error);
+	return back->trace ? 0 : -error->code;
+}
+
 int run_back(struct run_plan *plan, pid_t front, int front_pidfd, int status_fd)
 {
 	struct back back = {.plan = plan,
@@ -304,11 +325,8 @@ int run_back(struct run_plan *plan, pid_t front, int front_pidfd, int status_fd)
 	signal(SIGTSTP, SIG_IGN);
 	signal(SIGTTIN, SIG_IGN);
 	signal(SIGTTOU, SIG_IGN);
-	if (plan->options.trace) {
-		back.trace = trace_open(plan->options.trace_path, &error);
-		if (!back.trace)
-			return fail(&back, &error, RUN_EXIT_OWN);
-	}
+	if (open_trace(&back, &error))
+		return fail(&back, &error, RUN_EXIT_OWN);
 	result = start(&back, &error);
 	if (result > 0)
 		return fail(&back, &error,

@@ -32,6 +32,15 @@ static void find_privilege(struct run_plan *plan)
 	plan->no_new_privs = !admin;
 }
 
+static int build_filter(struct run_plan *plan, struct mpu_error *error)
+{
+	const uint32_t *architectures = filter_native_architectures();
+
+	if (plan->options.trace || plan->options.trace_summary)
+		return filter_build_trace(architectures, &plan->filter, error);
+	return filter_build(architectures, &plan->filter, error);
+}
+
 static int make_plan(struct run_plan *plan, struct mpu_error *error)
 {
 	int result = engine_check_namespace(error);
@@ -44,7 +53,7 @@ static int make_plan(struct run_plan *plan, struct mpu_error *error)
 	if (!plan->options.socket)
 		result = find_driver(plan, error);
 	if (!result)
-		result = filter_build(filter_native_architectures(), &plan->filter, error);
+		result = build_filter(plan, error);
 	find_privilege(plan);
 	return result;
 }

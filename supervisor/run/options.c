@@ -18,6 +18,7 @@ enum option_id {
 	OPTION_SOCKET,
 	OPTION_STATS,
 	OPTION_TRACE,
+	OPTION_TRACE_FORMAT,
 	OPTION_PID_LOOKUP,
 	OPTION_FD_LOOKUP,
 	OPTION_HELP,
@@ -42,7 +43,13 @@ static const char usage[] =
 	"  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
 	"  --socket=PATH           let the mpud that listens there supervise COMMAND\n"
 	"  --stats[=text|json]     print counts to standard error at the end\n"
-	"  --trace[=FILE]          print each RM control call to standard error, or FILE\n"
+	"  --trace[=FILE]          print each NVIDIA call to standard error, or to FILE\n"
+	"  --trace-format=text|json\n"
+	"                          a line for each call as strace prints it, or JSON\n"
+	"  -e KIND=[!]NAME[,NAME]...\n"
+	"                          trace only these calls: KIND is escape, uvm, control,\n"
+	"                          class or status, NAME may be a pattern\n"
+	"  -c                      print a table of traced calls at the end\n"
 	"  --pid-lookup=nsfs|nspid how PIDs are looked up (the best this kernel has)\n"
 	"  --fd-lookup=thread|process\n"
 	"                          how descriptors are taken (the best this kernel has)\n"
@@ -61,6 +68,7 @@ static const struct option long_options[] = {
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"trace", optional_argument, NULL, OPTION_TRACE},
+	{"trace-format", required_argument, NULL, OPTION_TRACE_FORMAT},
 	{"pid-lookup", required_argument, NULL, OPTION_PID_LOOKUP},
 	{"fd-lookup", required_argument, NULL, OPTION_FD_LOOKUP},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -132,6 +140,16 @@ static int parse_stats(const char *value, enum run_stats *stats)
 	return result;
 }
 
+static int parse_selection(const char *expression, struct run_options *options)
+{
+	struct mpu_error error = {0};
+
+	if (!selection_add(&options->trace_selection, expression, &error))
+		return -1;
+	fprintf(stderr, "mpu-run: %s\n", error.text);
+	return RUN_EXIT_OWN;
+}
+
 static int apply(int id, struct run_options *options)
 {
 	switch (id) {
@@ -164,6 +182,14 @@ static int apply(int id, struct run_options *options)
 	case OPTION_TRACE:
 		options->trace = true;
 		options->trace_path = optarg;
+		return -1;
+	case OPTION_TRACE_FORMAT:
+		return parse_two(OPTION_TRACE_FORMAT, optarg, "json", "text",
+				 &options->trace_json);
+	case 'e':
+		return parse_selection(optarg, options);
+	case 'c':
+		options->trace_summary = true;
 		return -1;
 	case OPTION_PID_LOOKUP:
 		return parse_pid_lookup(optarg, &options->pid_lookup);
@@ -198,6 +224,23 @@ static int refuse(int id, char *const *argv)
 	return RUN_EXIT_OWN;
 }
 
+/* What would be ignored without a word. */
+static int check_trace(const struct run_options *options)
+{
+	const bool traced = options->trace || options->trace_summary;
+
+	if (traced && options->socket) {
+		fprintf(stderr, "mpu-run: --trace and -c print what mpu-run itself supervises: leave "
+				"out --socket\n");
+		return RUN_EXIT_OWN;
+	}
+	if (traced || (!options->trace_selection && !options->trace_json))
+		return -1;
+	fprintf(stderr, "mpu-run: %s says how calls are traced: give --trace or -c too\n",
+		options->trace_selection ? "-e" : "--trace-format");
+	return RUN_EXIT_OWN;
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *options)
 {
 	int id, result;
@@ -205,13 +248,16 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	*options = (struct run_options){.pid_lookup = engine_best_pid_lookup(),
 					.use_pidfd_thread = true};
 	opterr = 0;
-	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+	while ((id = getopt_long(argc, argv, "+:e:c", long_options, NULL)) != -1) {
 		if (id == '?' || id == ':')
 			return refuse(id, argv);
 		result = apply(id, options);
 		if (result >= 0)
 			return result;
 	}
+	result = check_trace(options);
+	if (result >= 0)
+		return result;
 	options->command = argv + optind;
 	if (options->command[0])
 		return -1;

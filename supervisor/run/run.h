@@ -10,6 +10,7 @@
 #include "supervisor/driver.h"
 #include "supervisor/pidmap.h"
 #include "supervisor/settings.h"
+#include "supervisor/trace/select.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -27,8 +28,11 @@ struct run_options {
 	const char *dev_root;	    /* or NULL */
 	const char *socket;	    /* of a running mpud, or NULL */
 	enum run_stats stats;
-	bool trace;
+	bool trace;		/* a line for each call */
+	bool trace_summary;	/* a table of them at the end */
+	bool trace_json;
 	const char *trace_path; /* or NULL: standard error */
+	struct selection *trace_selection; /* or NULL: all */
 	enum pidmap_method pid_lookup;
 	bool use_pidfd_thread;
 };

@@ -252,7 +252,7 @@ def test_stats_and_trace_are_written():
     with tempfile.TemporaryDirectory() as directory:
         mpu_run(*gpu_ps(), options=[f"--trace={directory}/t"])
         trace = Path(directory, "t").read_text()
-        expect("2080018d" in trace, f"--trace: {trace[:400]!r}")
+        expect("NV2080_CTRL_CMD_GPU_GET_PIDS" in trace, f"--trace: {trace[:400]!r}")
 
 
 def test_version_and_help_are_printed():
