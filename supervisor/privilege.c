@@ -1,5 +1,7 @@
 #include "supervisor/privilege.h"
 
+#include "base/cleanup.h"
+
 #include <cap-ng.h>
 #include <errno.h>
 #include <pwd.h>
@@ -54,16 +56,19 @@ void privilege_drop(enum privilege_role role)
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
+/* Of the machine's own users: others would take the name service's libraries, which a static
+ * program cannot load and one with privilege should not. */
 int privilege_find_user(const char *name, struct privilege_user *user, struct mpu_error *error)
 {
-	const struct passwd *entry;
+	cleanup_file FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *entry = NULL;
 
-	errno = 0;
-	entry = getpwnam(name);
+	while (file && (entry = fgetpwent(file)) && strcmp(entry->pw_name, name) != 0)
+		;
 	if (!entry)
-		return mpu_fail(error, errno ? errno : ENOENT,
-				"--user=%s: there is no such user (useradd --system %s)", name,
-				name);
+		return mpu_fail(error, ENOENT,
+				"--user=%s: /etc/passwd has no such user (useradd --system %s)",
+				name, name);
 	*user = (struct privilege_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
 	return 0;
 }

@@ -1,5 +1,7 @@
 #include "supervisor/mpuctl/ask.h"
 
+#include "base/cleanup.h"
+
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -67,21 +69,32 @@ static void print_set(const char *role, const char *what, struct json_object *na
 	putchar('\n');
 }
 
+/* The name service's libraries crash a static program: the machine's own users only. */
+static void find_user(uint64_t uid, char name[16])
+{
+	cleanup_file FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *user = NULL;
+
+	while (file && (user = fgetpwent(file)) && user->pw_uid != uid)
+		;
+	if (user)
+		snprintf(name, 16, "%.12s", user->pw_name);
+	else
+		snprintf(name, 16, "%u", (unsigned int)uid);
+}
+
 static void print_process(struct json_object *process)
 {
-	uint64_t uid = ask_number(process, "uid");
-	const struct passwd *user = getpwuid((uid_t)uid);
-	char number[24];
+	char user[16];
 
-	snprintf(number, sizeof(number), "%" PRIu64, uid);
-	printf("    %-6s %8" PRIu64 "  %-12.12s %9" PRIu64 " %7" PRIu64 " %7.1f %7.1f %7" PRIu64
-	       "  %s\n",
-	       ask_text(process, "role"), ask_number(process, "pid"), user ? user->pw_name : number,
-	       ask_number(process, "listeners"), ask_number(process, "descriptors"),
-	       (double)ask_number(process, "rss_kib") / 1024,
-	       (double)ask_number(process, "pss_kib") / 1024,
-	       ask_number(process, "seccomp_filters"),
-	       ask_number(process, "no_new_privs") ? "yes" : "no");
+	find_user(ask_number(process, "uid"), user);
+	printf(
+	    "    %-6s %8" PRIu64 "  %-12s %9" PRIu64 " %7" PRIu64 " %7.1f %7.1f %7" PRIu64 "  %s\n",
+	    ask_text(process, "role"), ask_number(process, "pid"), user,
+	    ask_number(process, "listeners"), ask_number(process, "descriptors"),
+	    (double)ask_number(process, "rss_kib") / 1024,
+	    (double)ask_number(process, "pss_kib") / 1024, ask_number(process, "seccomp_filters"),
+	    ask_number(process, "no_new_privs") ? "yes" : "no");
 }
 
 static void print_processes(struct json_object *processes)

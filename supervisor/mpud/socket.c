@@ -37,20 +37,24 @@ int mpud_socket_take(struct mpud_socket *own, int fd, bool inherited, struct mpu
 	return 0;
 }
 
+/* Of the machine's own groups: others would take the name service's libraries, which crash a static
+ * program. */
 static int find_group(const char *name, gid_t *gid, struct mpu_error *error)
 {
-	const struct group *group;
+	cleanup_file FILE *file = fopen("/etc/group", "re");
+	const struct group *group = NULL;
 	char *end;
 
-	/* A static program may not find the C library's own readers of /etc/group. */
 	*gid = (gid_t)strtoul(name, &end, 10);
 	if (name[0] >= '0' && name[0] <= '9' && !*end)
 		return 0;
-	errno = 0;
-	group = getgrnam(name);
+	while (file && (group = fgetgrent(file)) && strcmp(group->gr_name, name) != 0)
+		;
 	if (!group)
-		return mpu_fail(error, errno ? errno : ENOENT, "there is no group %s: %s", name,
-				errno ? strerror(errno) : "see getent group");
+		return mpu_fail(error, ENOENT,
+				"/etc/group has no group %s: name one of another kind by its number "
+				"(getent group %s)",
+				name, name);
 	*gid = group->gr_gid;
 	return 0;
 }

@@ -147,7 +147,7 @@ def test_settings_come_from_annotations_then_metadata_then_options():
 def test_mpud_says_what_is_wrong_with_its_options():
     for option, reason in [("--view=all", "--view does not take all"), ("--watchdog=0", "--watchdog"),
                            ("--socket=relative", "--socket"), ("operand", "operand"),
-                           ("--socket-group=nobody-has-this", "no group"),
+                           ("--socket-group=nobody-has-this", "has no group"),
                            (f"--socket=/{'x' * 120}", "too long")]:
         done = run([world.mpud, f"--dev-root={world.gpu}", option], check=False)
         expect_equal(done.returncode, 1, f"status of {option}")
