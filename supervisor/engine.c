@@ -110,8 +110,11 @@ struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 {
 	struct journal_listener *entry = journal_listener(engine->journal, index);
 	struct listener *listener = calloc(1, sizeof(*listener));
-	struct container *container = container_get(engine, entry->label);
+	struct container *container;
 
+	/* A former worker may have written anything. */
+	entry->label[sizeof(entry->label) - 1] = entry->about[sizeof(entry->about) - 1] = '\0';
+	container = container_get(engine, entry->label);
 	if (!listener || !container) {
 		free(listener);
 		if (container)

@@ -163,19 +163,47 @@ static bool take_free(struct free_list *list, uint32_t *number)
 	return true;
 }
 
+/* Has SLOT a finished answer that lies where it should? */
+static bool has_answer(const struct journal_slot *slot)
+{
+	const struct journal_answer *answer = &slot->answer;
+
+	return answer->params_size <= JOURNAL_DESK_PARAMS &&
+	       answer->buffer_size <= JOURNAL_DESK_BUFFER &&
+	       (slot->desk || !(answer->params_size || answer->buffer_size));
+}
+
+/* A worker may have died of what it wrote here. What cannot be is taken for a call for which nothing
+ * was done yet, so that nobody dies of it again and a target that waits gets its answer. */
+static void mend_slot(struct journal_slot *slot, uint32_t index, bool *desk_in_use)
+{
+	uint32_t phase = atomic_load(&slot->phase);
+
+	slot->index = index;
+	if (slot->desk > JOURNAL_DESKS || (slot->desk && desk_in_use[slot->desk - 1]))
+		slot->desk = 0;
+	if (slot->desk)
+		desk_in_use[slot->desk - 1] = true;
+	if (phase > JOURNAL_WRITING || (phase >= JOURNAL_ANSWER_READY && !has_answer(slot)))
+		atomic_store(&slot->phase, JOURNAL_RECEIVED);
+	if (!has_answer(slot))
+		slot->answer = (struct journal_answer){0};
+}
+
 void journal_begin(struct journal *journal)
 {
 	bool desk_in_use[JOURNAL_DESKS] = {false};
 
+	roster_begin(journal_roster(journal));
 	pthread_mutex_lock(&journal->lock);
 	journal->slots.count = journal->desks.count = 0;
 	for (uint32_t i = JOURNAL_SLOTS; i-- > 0;) {
-		const struct journal_slot *slot = journal_slot(journal, i);
+		struct journal_slot *slot = journal_slot(journal, i);
 
 		if (atomic_load(&slot->phase) == JOURNAL_FREE)
 			put_free(&journal->slots, i);
-		else if (slot->desk && slot->desk <= JOURNAL_DESKS)
-			desk_in_use[slot->desk - 1] = true;
+		else
+			mend_slot(slot, i, desk_in_use);
 	}
 	for (uint32_t i = JOURNAL_DESKS; i-- > 0;)
 		if (!desk_in_use[i])

@@ -41,18 +41,24 @@ struct roster {
 	struct known_thread thread[THREADS];
 };
 
-struct roster *roster_make(void *memory, size_t size)
+static void make_lock(struct roster *roster)
 {
-	struct roster *roster = memory;
 	pthread_mutexattr_t attributes;
 
-	if (size < sizeof(*roster))
-		return NULL;
 	pthread_mutexattr_init(&attributes);
 	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
 	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&roster->lock, &attributes);
 	pthread_mutexattr_destroy(&attributes);
+}
+
+struct roster *roster_make(void *memory, size_t size)
+{
+	struct roster *roster = memory;
+
+	if (size < sizeof(*roster))
+		return NULL;
+	make_lock(roster);
 	return roster;
 }
 
@@ -236,6 +242,38 @@ enum { UNSEEN_US = 1000000 + ROSTER_STALE_MS * 1000 };
 static bool is_of(const struct known_process *known, uint64_t ns_id, uint64_t born_ticks)
 {
 	return known->host && known->ns_id == ns_id && known->start_ticks >= born_ticks;
+}
+
+static bool are_processes_sound(const struct roster *roster)
+{
+	uint32_t steps = 0;
+
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		for (uint32_t at = roster->process_bucket[i]; at;
+		     at = roster->process[at - 1].next)
+			if (at > PROCESSES || ++steps > PROCESSES ||
+			    bucket_of(roster->process[at - 1].host) != i)
+				return false;
+	return true;
+}
+
+static bool are_threads_sound(const struct roster *roster)
+{
+	uint32_t steps = 0;
+
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		for (uint32_t at = roster->thread_bucket[i]; at; at = roster->thread[at - 1].next)
+			if (at > THREADS || ++steps > THREADS ||
+			    bucket_of(roster->thread[at - 1].tid) != i)
+				return false;
+	return true;
+}
+
+void roster_begin(struct roster *roster)
+{
+	if (!are_processes_sound(roster) || !are_threads_sound(roster))
+		memset(roster, 0, sizeof(*roster));
+	make_lock(roster);
 }
 
 /* The next entry of HOST in its bucket behind AT (index + 1, or the bucket's head), or NULL. */

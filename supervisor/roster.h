@@ -21,6 +21,10 @@ struct roster *roster_make(void *memory, size_t size);
 
 /* Makes an empty roster in memory of its own. Returns it, or NULL with errno. */
 struct roster *roster_new(void);
+
+/* To be called in the process that uses ROSTER from now on, by the last one's leave or after its end:
+ * what that left must be sound, or is forgotten. */
+void roster_begin(struct roster *roster);
 void roster_free(struct roster *roster);
 
 /* A caller's own note of threads it has reported lately, so that a thread costs a look at /proc only
