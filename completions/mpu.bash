@@ -53,6 +53,7 @@ _mpu_operand() {
 	for ((i = 1; i < cword; i++)); do
 		case ${words[i]} in
 		--) echo $((i + 1)) && return ;;
+		-e) ((i++)) ;;
 		-*) ;;
 		*) echo $i && return ;;
 		esac

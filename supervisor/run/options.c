@@ -45,11 +45,11 @@ static const char usage[] =
 	"  --stats[=text|json]     print counts to standard error at the end\n"
 	"  --trace[=FILE]          print each NVIDIA call to standard error, or to FILE\n"
 	"  --trace-format=text|json\n"
-	"                          a line for each call as strace prints it, or JSON\n"
-	"  -e KIND=[!]NAME[,NAME]...\n"
-	"                          trace only these calls: KIND is escape, uvm, control,\n"
-	"                          class or status, NAME may be a pattern\n"
-	"  -c                      print a table of traced calls at the end\n"
+	"                          lines as strace prints them, or JSON (text)\n"
+	"  -e, --trace-only=KIND=NAME[,NAME]...\n"
+	"                          only these calls: KIND is escape, uvm, control, class\n"
+	"                          or status, NAME may be a pattern, ! before it excepts\n"
+	"  -c, --trace-summary     print a table of the calls at the end\n"
 	"  --pid-lookup=nsfs|nspid how PIDs are looked up (the best this kernel has)\n"
 	"  --fd-lookup=thread|process\n"
 	"                          how descriptors are taken (the best this kernel has)\n"
@@ -69,6 +69,8 @@ static const struct option long_options[] = {
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"trace", optional_argument, NULL, OPTION_TRACE},
 	{"trace-format", required_argument, NULL, OPTION_TRACE_FORMAT},
+	{"trace-only", required_argument, NULL, 'e'},
+	{"trace-summary", no_argument, NULL, 'c'},
 	{"pid-lookup", required_argument, NULL, OPTION_PID_LOOKUP},
 	{"fd-lookup", required_argument, NULL, OPTION_FD_LOOKUP},
 	{"help", no_argument, NULL, OPTION_HELP},

@@ -8,6 +8,7 @@ enum {
 	ELEMENTS = 16,		/* of an array */
 	RAW_BYTES = 32,		/* of what is not known */
 	NESTED_BYTES = 1 << 16, /* of memory behind a pointer */
+	PAIR = 8,		/* bytes of an index with its data */
 };
 
 static uint64_t get(const uint8_t *bytes, uint32_t size)
@@ -114,7 +115,7 @@ static void put_scalar(struct decode *decode, const struct nvabi_field *field, c
 		put_real(decode, bytes, size);
 	else if (is_signed(field->type))
 		values_signed(decode->values, (int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size));
-	else if (wants_hex(field->name) && !decode->values->json)
+	else if (value && wants_hex(field->name) && !decode->values->json)
 		values_hex(decode->values, value, 1);
 	else
 		values_number(decode->values, value);
@@ -163,11 +164,36 @@ static bool is_scalar(const char *type)
 	return false;
 }
 
+/* These stand behind pointers only, so that no table has them: u32 index, u32 data in every release. */
+static bool is_pair(const char *type)
+{
+	static const char *const names[] = {"NV0041_CTRL_SURFACE_INFO", "NV0080_CTRL_GR_INFO",
+					    "NV2080_CTRL_BIOS_INFO",	"NV2080_CTRL_BUS_INFO",
+					    "NV2080_CTRL_FB_INFO",	"NV2080_CTRL_GR_INFO"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!strcmp(names[i], type))
+			return true;
+	return false;
+}
+
+static void put_pair(struct values *values, const uint8_t *bytes)
+{
+	values_open(values, '{');
+	values_name(values, "index");
+	values_number(values, get(bytes, 4));
+	values_name(values, "data");
+	values_number(values, get(bytes + 4, 4));
+	values_close(values, '}');
+}
+
 static void put_element(struct decode *decode, const struct nvabi_field *field,
 			const uint8_t *bytes, uint32_t size)
 {
 	if (is_scalar(field->type))
 		put_scalar(decode, field, bytes, size);
+	else if (is_pair(field->type))
+		put_pair(decode->values, bytes);
 	else if (!decode->values->json && is_zero(bytes, size))
 		text_add(decode->values->out, "{0}");
 	else
@@ -252,7 +278,9 @@ static bool parse_length(struct walk *walk, const char *expression, struct nvabi
 				 (int)strcspn(factor + sizeof(sizeof_word) - 1, ")"),
 				 factor + sizeof(sizeof_word) - 1);
 			element->type = type;
-			if (!nvabi_abi_size(walk->decode->abi, type, &element->size, &align))
+			if (is_pair(type))
+				element->size = PAIR;
+			else if (!nvabi_abi_size(walk->decode->abi, type, &element->size, &align))
 				return false;
 		} else if (!strcmp(factor, "4")) {
 			element->type = "u32";

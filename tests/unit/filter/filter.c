@@ -1,6 +1,7 @@
 #include "filter/filter.h"
 
 #include "bpf.h"
+#include "nvabi/abi.h"
 #include "nvabi/rm.h"
 
 #include <criterion/criterion.h>
@@ -131,6 +132,54 @@ Test(filter, watches_no_other_system_call_and_no_unknown_architecture)
 		cr_assert_eq(verdict(&program, &abis[i], abis[i].other_number, 0xc020462a),
 			     SECCOMP_RET_ALLOW);
 	cr_assert_eq(verdict(&program, &unknown, 54, 0xc020462a), SECCOMP_RET_ALLOW);
+}
+
+/* Every escape and UVM call of the first and the last release, by its number, and the driver's files
+ * under any other magic that can reach RM control. */
+Test(filter, a_trace_catches_every_call_that_may_be_nvidias)
+{
+	static const char *const versions[] = {"515.43.04", "595.45.04"};
+	cleanup_filter struct filter_program program = {0};
+	struct mpu_error error = {0};
+	unsigned int calls = 0;
+
+	cr_assert_eq(filter_build_trace((const uint32_t[]){SCMP_ARCH_X86_64, SCMP_ARCH_X86,
+							   SCMP_ARCH_X32, SCMP_ARCH_AARCH64,
+							   SCMP_ARCH_ARM, 0},
+					&program, &error),
+		     0, "%s", error.text);
+	for (size_t i = 0; i < 2; i++) {
+		struct nvabi_version version;
+		struct nvabi_call call;
+		struct nvabi_abi *abi;
+
+		cr_assert_eq(nvabi_version_parse(versions[i], &version), 0);
+		cr_assert_eq(nvabi_abi_open(&version, &abi), 0);
+		for (uint32_t cursor = 0; nvabi_abi_next(abi, &cursor, &call);) {
+			uint64_t request = call.number;
+
+			if (call.kind == NVABI_ESCAPE)
+				request = _IOC(_IOC_READ | _IOC_WRITE, 'F', call.number, call.size);
+			else if (call.kind != NVABI_UVM)
+				continue;
+			for (int j = 0; j < ABIS; j++)
+				cr_expect_eq(verdict(&program, &abis[j], abis[j].ioctl_number,
+						     request | UINT64_C(1) << 40),
+					     SECCOMP_RET_USER_NOTIF, "%s", call.name);
+			calls++;
+		}
+		nvabi_abi_close(abi);
+	}
+	cr_assert_gt(calls, 150);
+	for (int j = 0; j < ABIS; j++) {
+		cr_expect_eq(verdict(&program, &abis[j], abis[j].ioctl_number,
+				     _IOC(_IOC_NONE, 'x', 0x2a, 32)),
+			     SECCOMP_RET_USER_NOTIF);
+		cr_expect_eq(verdict(&program, &abis[j], abis[j].ioctl_number, 0x5401 /* TCGETS */),
+			     SECCOMP_RET_ALLOW);
+		cr_expect_eq(verdict(&program, &abis[j], abis[j].other_number, 0xc020462a),
+			     SECCOMP_RET_ALLOW);
+	}
 }
 
 Test(filter, native_architectures_are_those_of_this_machine)
