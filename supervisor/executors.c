@@ -82,12 +82,21 @@ static bool start_one(struct engine *engine)
 	return true;
 }
 
+/* The fewer are left, the fewer a container may have, but always one: many containers together that
+ * hold up all that they get leave some for others. */
+static unsigned int share_of(const struct executors *executors)
+{
+	unsigned int left = EXECUTORS_MAX - executors->started + executors->idle;
+
+	return left > EXECUTORS_MAX / 2 ? CONTAINER_EXECUTORS : left > EXECUTORS_MAX / 4 ? 2 : 1;
+}
+
 static void enqueue(struct engine *engine, struct work *work)
 {
 	struct executors *executors = &engine->executors;
 	struct container *container = work->listener->container;
 
-	if (container->executors >= CONTAINER_EXECUTORS) {
+	if (container->executors >= share_of(executors)) {
 		put_last(&container->waiting, &container->waiting_end, work);
 		return;
 	}
