@@ -3,9 +3,10 @@ and the driver sees him, with his privilege and no other.
 
   deputy.py BUILD-DIRECTORY [PART-OF-A-CASE]
 
-Each identity calls each control natively, under mpu-run with either policy and through mpud. Where
-who calls reaches the driver, the simulated driver holds the call, and the thread that makes it is
-looked at in /proc: its user, group and capabilities must be the target's own.
+Each identity calls each control natively, under mpu-run with either policy, and through mpud as root
+and as an unprivileged user. Where who calls reaches the driver, the simulated driver holds the call,
+and the thread that makes it is looked at in /proc: its user, group and capabilities must be the
+target's own.
 """
 import ctypes
 import fcntl
@@ -229,17 +230,17 @@ def privilege_complaints(caller, tid, seen, calls):
 
 
 @contextmanager
-def running_mpud(build, simrm):
+def running_mpud(build, simrm, name, *options):
     from world import Programs
 
     program = Programs.find("mpud", Path(build))
-    socket = f"{simrm.directory}.sock"
-    with open(f"{simrm.directory}.mpud.log", "w+", encoding="utf-8") as log:
-        process = subprocess.Popen([program, f"--socket={socket}", f"--dev-root={simrm.directory}"],
-                                   stderr=log)
+    socket = f"{simrm.directory}.{name}.sock"
+    with open(f"{simrm.directory}.{name}.log", "w+", encoding="utf-8") as log:
+        process = subprocess.Popen([program, f"--socket={socket}", f"--dev-root={simrm.directory}",
+                                    *options], stderr=log)
         try:
             deadline = time.monotonic() + 10
-            while not os.path.exists(socket) and time.monotonic() < deadline:
+            while not os.path.exists(f"{socket}.control") and time.monotonic() < deadline:
                 time.sleep(0.01)
             yield socket
         finally:
@@ -247,7 +248,7 @@ def running_mpud(build, simrm):
             process.wait(timeout=20)
 
 
-def ways(programs, simrm, socket, identity):
+def ways(programs, simrm, sockets, identity):
     """Name of a way -> what stands before the identity's own command."""
     mpu_run = [programs.mpu_run, f"--dev-root={simrm.directory}"]
     if identity.namespace:
@@ -259,7 +260,8 @@ def ways(programs, simrm, socket, identity):
              "always": [*mpu_run, "--policy=always", "--"],
              "auto": [*mpu_run, "--policy=auto", "--"]}
     if not identity.around:
-        found["mpud"] = [*mpu_run, "--policy=always", f"--socket={socket}", "--"]
+        for name, socket in sockets.items():
+            found[name] = [*mpu_run, "--policy=always", f"--socket={socket}", "--"]
     return found
 
 
@@ -317,12 +319,14 @@ def check(programs, build, release, identity):
     from world import Simrm
 
     table, complaints, admins = {}, [], set()
-    with Simrm(programs, release) as simrm, running_mpud(build, simrm) as socket:
-        for way, prefix in ways(programs, simrm, socket, identity).items():
+    with Simrm(programs, release) as simrm, running_mpud(build, simrm, "mpud") as socket, \
+            running_mpud(build, simrm, "mpud --user", "--user=nobody") as users:
+        sockets = {"mpud": socket, "mpud --user": users}
+        for way, prefix in ways(programs, simrm, sockets, identity).items():
             table[way], more, helped, admin = ask(programs, simrm, release, identity, prefix, way)
             complaints += more
             admins.add(admin)
-            if way in ("always", "mpud") and helped < 6:
+            if way in ("always", *sockets) and helped < 6:
                 complaints.append(f"{identity.name}, {way}: only {helped} calls were mpu's")
             if way == "native" and helped:
                 complaints.append(f"{identity.name}: {helped} native calls were another thread's")
