@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cases_oci
@@ -258,6 +258,37 @@ def test_each_thread_is_in_the_sandbox_of_its_kind():
         expect(filters.pop("mpu-executor") in (3, 4), f"filters over executors: {status}")
         expect_equal(filters, {"mpud-worker": 2, "mpu-idle": 3, "mpu-watch": 3, "mpu-control": 3},
                      "filters")
+
+
+def refused(path, lines):
+    """The numbers of the calls that were refused to the program at PATH."""
+    return [int(re.search(r" syscall=(\d+)", line)[1]) for line in lines
+            if "type=1326" in line and f'exe="{path}"' in line]
+
+
+def test_the_sandbox_refuses_nothing_that_mpud_calls():
+    if "without a sandbox" in world.mpud_process.output():
+        print("NOT RUN: this build has AddressSanitizer, and no sandbox")
+        return
+    # The C library tries clone3 for each thread, and then takes clone: so the log is seen to work.
+    clone3 = 435
+    with open("/dev/kmsg", "rb", buffering=0) as log:
+        os.set_blocking(log.fileno(), False)
+        os.lseek(log.fileno(), 0, os.SEEK_END)
+        with another_mpud("--sandbox=log") as mpud:
+            for _ in range(2):
+                look(mpud.socket)
+                ask("stats", mpud.socket)
+                os.kill(ask("status", mpud.socket)["processes"][1]["pid"], signal.SIGKILL)
+            expect("error" in put(mpud.socket, b"{"), "an answer to no question")
+        lines = []
+        with suppress(BlockingIOError):
+            while line := os.read(log.fileno(), 8192):
+                lines.append(line.decode(errors="replace"))
+    calls = refused(world.mpud, lines)
+    if not calls:
+        raise AssertionError("the kernel's log does not tell what is refused (does auditd take it?)")
+    expect_equal(set(calls), {clone3}, "calls that were refused")
 
 
 @contextmanager
