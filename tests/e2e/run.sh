@@ -31,6 +31,7 @@ main() {
 		;;
 	sanitize-*)
 		python mpu_run.py "$build"
+		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
 		python matrix.py "$build" quick
@@ -39,6 +40,7 @@ main() {
 		;;
 	*-quick)
 		python mpu_run.py "$build"
+		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
 		python deputy.py "$build"
@@ -48,6 +50,7 @@ main() {
 		;;
 	*-full)
 		python mpu_run.py "$build"
+		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
 		python deputy.py "$build"
