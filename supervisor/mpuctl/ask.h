@@ -35,5 +35,6 @@ uint64_t ask_number(struct json_object *object, const char *path);
 /* The commands. Each returns the exit status. */
 int status_command(int argc, char **argv);
 int stats_command(int argc, char **argv);
+int ps_command(int argc, char **argv);
 
 #endif

@@ -10,6 +10,8 @@ static const char usage[] =
     "\n"
     "  status  the running mpud: driver, processes, privilege, containers\n"
     "  stats   what it has done: calls, and how long they took\n"
+    "  ps      the processes of each GPU, and which container each is in; without\n"
+    "          mpud too\n"
     "  abi     what is known of the NVIDIA driver's ABI, release by release; needs\n"
     "          neither the driver nor mpud\n"
     "\n"
@@ -20,7 +22,7 @@ static const char usage[] =
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
-} commands[] = {{"status", status_command}, {"stats", stats_command}, {"abi", abi_command}};
+} commands[] = {{"status", status_command}, {"stats", stats_command}, {"ps", ps_command}, {"abi", abi_command}};
 
 /* mpuctl --socket=PATH COMMAND: the command takes the option. */
 static void put_behind_command(int argc, char **argv)
