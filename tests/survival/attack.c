@@ -81,7 +81,9 @@ void attack_thread(void *(*run)(void *), void *argument)
 	pthread_t thread;
 
 	pthread_attr_init(&attributes);
+#ifndef __SANITIZE_ADDRESS__
 	pthread_attr_setstacksize(&attributes, 64 << 10);
+#endif
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	errno = pthread_create(&thread, &attributes, run, argument);
 	if (errno)

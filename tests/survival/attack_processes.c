@@ -83,7 +83,7 @@ static void *ask_now_and_then(void *argument)
 
 	for (;;) {
 		attack_ask_pids(attack, attack->holder.rm.ctl);
-		usleep(500000);
+		usleep(2000000);
 	}
 	return NULL;
 }

@@ -66,5 +66,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	print(journal);
+	journal_free(journal);
 	return 0;
 }
