@@ -1,10 +1,12 @@
 #include "supervisor/execute.h"
 
+#include "base/log.h"
 #include "supervisor/kernel/kick.h"
 
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -85,6 +87,8 @@ static void restore_identity(uid_t euid, gid_t egid, const struct capabilities *
 			return;
 		usleep(1000);
 	}
+	log_error("a thread cannot become again who it was: its process ends", "error=\"%s\"",
+		  strerror(errno));
 	_exit(125);
 }
 

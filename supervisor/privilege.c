@@ -48,12 +48,25 @@ static void choose(enum privilege_role role, bool all)
 
 /* A thread that is the target's root in the driver must not lose its rights on its way back to a
  * user who is none; execute.c says for itself which are effective. */
-void privilege_drop(enum privilege_role role)
+int privilege_drop(enum privilege_role role, struct mpu_error *error)
 {
+	int result;
+
+	errno = 0;
+	if (capng_get_caps_process())
+		return mpu_fail(error, errno ? errno : EIO,
+				"cannot tell one's own capabilities: %s",
+				strerror(errno ? errno : EIO));
 	choose(role, false);
-	capng_apply(CAPNG_SELECT_CAPS);
+	errno = 0;
+	result = capng_apply(CAPNG_SELECT_CAPS);
+	if (result)
+		return mpu_fail(error, errno ? errno : EPERM,
+				"cannot give up capabilities (%d): %s", result,
+				strerror(errno ? errno : EPERM));
 	prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return 0;
 }
 
 /* Of the machine's own users: others would take the name service's libraries, which a static

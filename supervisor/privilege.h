@@ -13,8 +13,9 @@ enum privilege_role {
 };
 
 /* Gives up every capability of this process but those that ROLE takes, and the gain of new ones by
- * execve(2). To be called before threads are started. */
-void privilege_drop(enum privilege_role role);
+ * execve(2). To be called before threads are started. Returns 0, or -errno with ERROR filled when the
+ * process is left with more, or with less. */
+int privilege_drop(enum privilege_role role, struct mpu_error *error);
 
 struct privilege_user {
 	uid_t uid;

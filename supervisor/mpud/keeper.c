@@ -99,8 +99,7 @@ static int drop_privilege(const struct mpud_options *options, struct mpu_error *
 		result = privilege_find_user(options->user, &user, error);
 	if (options->user && !result)
 		result = privilege_become(&user, error);
-	privilege_drop(PRIVILEGE_KEEPER);
-	return result;
+	return result ? result : privilege_drop(PRIVILEGE_KEEPER, error);
 }
 
 static int start(struct keeper *keeper, struct mpu_error *error)
@@ -160,8 +159,11 @@ static int keep(struct keeper *keeper)
 		int wait_ms = keeper_work(keeper);
 		size_t count;
 
-		if (!worker->pid && !worker->was_ready)
+		if (!worker->pid && !worker->was_ready) {
+			log_error("the worker ended before it was ready: mpud ends too",
+				  "listeners=%u", keeper->listeners);
 			return 1;
+		}
 		count = OWN + parcels_poll(&keeper->parcels, polls + OWN, &wait_ms);
 		polls[SIGNALS] = (struct pollfd){.fd = keeper->signals, .events = POLLIN};
 		polls[WORKER] = (struct pollfd){.fd = worker->pidfd, .events = POLLIN};
@@ -202,7 +204,9 @@ int keeper_run(const struct mpud_options *options)
 	keeper.options = options;
 	keeper.parcels.socket = &keeper.socket;
 	keeper.signals = watch_signals();
-	result = start(&keeper, &error);
+	result = keeper.signals < 0
+		     ? mpu_fail(&error, errno, "cannot see signals: %s", strerror(errno))
+		     : start(&keeper, &error);
 	if (result) {
 		log_error(error.text, "error=%d", error.code);
 		beside_close(&keeper);

@@ -56,10 +56,8 @@ void mpud_notify(const char *state, const int *fds, size_t count)
 		memcpy(CMSG_DATA(header), fds, count * sizeof(int));
 	}
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
+	if (fd < 0 || sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
 		log_warning("systemd does not hear", "word=\"%s\" error=\"%s\"", state,
 			    strerror(errno));
 }

@@ -177,8 +177,8 @@ int worker_run(const struct worker_start *start)
 	if (!may_begin(start->channel))
 		return 0;
 	watch_for_crashes(start->journal);
-	privilege_drop(PRIVILEGE_WORKER);
-	if (sandbox_enter(start->sandbox, SANDBOX_WORKER, &error) ||
+	if (privilege_drop(PRIVILEGE_WORKER, &error) ||
+	    sandbox_enter(start->sandbox, SANDBOX_WORKER, &error) ||
 	    start_engine(&worker, &error)) {
 		log_error(error.text, "error=%d", error.code);
 		return 1;

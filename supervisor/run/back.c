@@ -171,7 +171,7 @@ static bool reap(const struct back *back, int *status)
 /* Until the command has ended. Returns its exit status, or -1 when the front has died. */
 static int serve(const struct back *back, int signal_fd)
 {
-	int status;
+	int status = 0;
 
 	while (!reap(back, &status)) {
 		struct pollfd ready[] = {{.fd = signal_fd, .events = POLLIN},
@@ -270,7 +270,7 @@ static int start(struct back *back, struct mpu_error *error)
 	int result = start_child(back, error);
 
 	if (!result)
-		privilege_drop(PRIVILEGE_RUN);
+		result = privilege_drop(PRIVILEGE_RUN, error);
 	if (!result && !by_daemon)
 		result = start_engine(back, error);
 	if (!result)
@@ -321,6 +321,10 @@ int run_back(struct run_plan *plan, pid_t front, int front_pidfd, int status_fd)
 	run_forwarded_signals(&signals);
 	sigaddset(&signals, SIGCHLD);
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+	if (signal_fd < 0) {
+		mpu_fail(&error, errno, "cannot see the command's end: %s", strerror(errno));
+		return fail(&back, &error, RUN_EXIT_OWN);
+	}
 	/* The terminal's stop is for the command; it could not be answered by one who stands still. */
 	signal(SIGTSTP, SIG_IGN);
 	signal(SIGTTIN, SIG_IGN);

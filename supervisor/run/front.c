@@ -36,6 +36,16 @@ static int back_died(pid_t back)
 	return RUN_EXIT_OWN;
 }
 
+/* What could not be ended by a signal shall not begin. */
+static int give_up(pid_t back, const char *why)
+{
+	fprintf(stderr, "mpu-run: %s: %s\n", why, strerror(errno));
+	kill(back, SIGKILL);
+	waitpid(back, NULL, 0);
+	run_tree_end();
+	return RUN_EXIT_OWN;
+}
+
 int run_front(pid_t back, int status_fd)
 {
 	sigset_t signals;
@@ -45,6 +55,8 @@ int run_front(pid_t back, int status_fd)
 
 	run_forwarded_signals(&signals);
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+	if (signal_fd < 0)
+		return give_up(back, "cannot forward signals to the command");
 	for (;;) {
 		struct pollfd ready[] = {{.fd = status_fd, .events = POLLIN},
 					 {.fd = signal_fd, .events = POLLIN}};
