@@ -61,7 +61,7 @@ class Control:
                 name = names.get(kind.number, str(kind.number))
                 if name == "ioctl":
                     name += f"={kind.request:#x}"
-                elif name == "epoll_ctl":
+                elif name in ("epoll_ctl", "fcntl"):
                     name += f"={kind.request}"
                 found[name] = tuple(kind.count)
         return found

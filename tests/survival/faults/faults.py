@@ -183,6 +183,8 @@ def run_all(programs, gpu, wanted, short, summary):
     made = starts.count_calls(programs, gpu)
     starts.check_table(table, made, "mpud")
     made_alone = alone.count_calls(programs, gpu)
+    loader = [starts.count_loader(programs, program)
+              for program in (programs.mpud, programs.mpu_run)]
     starts.check_table(table, made_alone, "mpu-run")
     for call in table:
         if wanted and call not in wanted:
@@ -194,11 +196,12 @@ def run_all(programs, gpu, wanted, short, summary):
             run_call(programs, gpu, faults_of(table, call, "keeper", short), summary)
         if by_keeper + by_worker:
             try_each(faults_of(table, call, "start", short), summary, lambda fault: starts.inject(
-                programs, gpu, fault, by_keeper + by_worker))
+                programs, gpu, fault, by_keeper + by_worker, loader[0].get(fault.call, 0)))
         if call in made_alone:
             house = alone.Alone(programs, gpu, call)
             try_each(faults_of(table, call, "mpu-run", short), summary,
-                     lambda fault: alone.inject(house, fault, made_alone[fault.call]))
+                     lambda fault: alone.inject(house, fault, made_alone[fault.call],
+                                                loader[1].get(fault.call, 0)))
 
 
 def main():

@@ -4,8 +4,8 @@
  *
  * The program keeps the process id. A process beside it traces it and all that it starts (ptrace, by
  * a seccomp filter, so that other calls cost nothing), and does what stands in FILE, which the test
- * changes as it goes: struct control. REQUEST is the second argument's low 32 bits, of ioctl and
- * epoll_ctl. With
+ * changes as it goes: struct control. REQUEST is the second argument's low 32 bits, of ioctl,
+ * epoll_ctl and fcntl. With
  * "all" calls are counted and none fails. */
 #include <errno.h>
 #include <fcntl.h>
@@ -177,7 +177,8 @@ static void let_fail(pid_t tid, uint32_t errnum)
 static void count_call(struct control *control, const struct __ptrace_syscall_info *info, bool first)
 {
 	uint32_t number = (uint32_t)info->seccomp.nr;
-	bool has_request = number == SCMP_SYS(ioctl) || number == SCMP_SYS(epoll_ctl);
+	bool has_request = number == SCMP_SYS(ioctl) || number == SCMP_SYS(epoll_ctl) ||
+			   number == SCMP_SYS(fcntl);
 	uint32_t request = has_request ? (uint32_t)info->seccomp.args[1] : 0;
 
 	for (int i = 0; i < KINDS; i++) {
