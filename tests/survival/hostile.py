@@ -20,7 +20,7 @@ from mpud_state import State, wait_settled
 from results import exit_status, report
 from world import die_with_parent
 
-MEMORY_KIB = 64 << 10
+MEMORY_KIB, MEMORY_KIB_SANITIZED = 32 << 10, 1 << 20
 FACTOR = 2
 # All that the attackers do themselves has the least share of the processors: what counts is what
 # mpud and the driver do for them.
@@ -165,7 +165,7 @@ def one_round(programs, gpu, manager, victim, outcome, seconds):
         outcome.left += f" {after.workers - before.workers} workers died"
 
 
-def judge(outcome, rounds):
+def judge(outcome, rounds, memory_kib):
     behaviour = outcome.behaviour
     why = []
     if outcome.wrong():
@@ -182,7 +182,7 @@ def judge(outcome, rounds):
         why.append(f"the attack does not what it says: {outcome.attack_calls} calls came back")
     if outcome.left:
         why.append(f"left behind: {outcome.left}")
-    if outcome.most["pss_kib"] > MEMORY_KIB:
+    if outcome.most["pss_kib"] > memory_kib:
         why.append(f"mpud takes {outcome.most['pss_kib']} KiB")
     if rounds >= 3 and behaviour not in CROWDS and outcome.factor() > FACTOR:
         why.append(f"the victim's median is {outcome.factor():.2f} times its quiet value")
@@ -194,6 +194,8 @@ def judge(outcome, rounds):
 def run(made, behaviours, arguments):
     programs, gpu, manager = made.programs, made.gpu, made.manager
     outcomes = []
+    sanitized = b"__asan_init" in Path(programs.mpud).read_bytes()
+    memory_kib = MEMORY_KIB_SANITIZED if sanitized else MEMORY_KIB
     victim = made.victim()
     victim.watch(1)
     for behaviour in behaviours:
@@ -208,7 +210,7 @@ def run(made, behaviours, arguments):
             victim.kill()
             victim = made.victim()
         else:
-            judge(outcome, arguments.rounds)
+            judge(outcome, arguments.rounds, memory_kib)
     victim.end()
     return outcomes
 
