@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-# Executors that stay, each with a desk; one that works; and the worker's first thread, the idle one, the watch, the
-# one that answers mpuctl.
+# Executors that stay, each with a desk; one that works; and the worker's first thread, the idle one,
+# the watch, the one that answers mpuctl.
 EXECUTORS_KEPT = 16
 QUIET_THREADS = EXECUTORS_KEPT + 1 + 4
 
