@@ -22,9 +22,8 @@ const char *nvabi_abi_status(const struct nvabi_abi *abi, uint32_t status)
 	const uint32_t first = find_first(status);
 
 	for (int at = abi->release; at >= 0; at = abi->tables->release[at].parent)
-		for (uint32_t i = first; i < nvabi_status_change_count &&
-					 nvabi_status_changes[i].status == status;
-		     i++)
+		for (uint32_t i = first;
+		     i < nvabi_status_change_count && nvabi_status_changes[i].status == status; i++)
 			if (nvabi_status_changes[i].release == (uint32_t)at)
 				return *nvabi_status_changes[i].name ? nvabi_status_changes[i].name
 								     : NULL;

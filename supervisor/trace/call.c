@@ -12,8 +12,8 @@ enum {
 	ARGUMENT_MAX = 1 << 14, /* _IOC_SIZE, and what XFER takes */
 	PARAMS_MAX = 1 << 20,	/* the driver refuses more */
 	LEGACY = 0x8000,	/* rmapi_gss_legacy_control.c */
-	/* NV_ESC_RM_ALLOC takes NVOS21_PARAMETERS too, which begin as NVOS64_PARAMETERS do. Both got
-	 * paramsSize in R525, in front of the status; NVOS64 had 40 bytes before. */
+	/* NV_ESC_RM_ALLOC takes NVOS21_PARAMETERS too, which begin as NVOS64_PARAMETERS do. Both
+	 * got paramsSize in R525, in front of the status; NVOS64 had 40 bytes before. */
 	SHORT_ALLOC = 32,
 	FIRST_ALLOC = 40,
 	ALLOC_PARAMS_SIZE = 32,
@@ -64,8 +64,7 @@ static void open_envelope(struct trace_call *call)
 	call->argument.size = xfer.size;
 }
 
-static void read_argument(struct trace_call *call, const struct names *names,
-			  struct nvabi_abi *abi)
+static void read_argument(struct trace_call *call, const struct names *names, struct nvabi_abi *abi)
 {
 	if (call->device == TRACE_DEVICE_UVM) {
 		call->kind = NVABI_UVM;
@@ -81,8 +80,8 @@ static void read_argument(struct trace_call *call, const struct names *names,
 	}
 	read_piece(call->tid, &call->argument, ARGUMENT_MAX);
 	call->status_offset = call->outer && call->outer->structure && call->argument.bytes
-				      ? decode_status_offset(abi, call->outer->structure)
-				      : -1;
+				  ? decode_status_offset(abi, call->outer->structure)
+				  : -1;
 	if (call->kind == NVABI_ESCAPE && call->number_of_kind == NV_ESC_RM_ALLOC &&
 	    call->argument.size == SHORT_ALLOC && call->status_offset >= 0)
 		call->status_offset = call->outer->size > FIRST_ALLOC ? 28 : 24;
@@ -107,8 +106,8 @@ static void look_at_control(struct trace_call *call, const struct names *names)
 	call->params = (struct trace_piece){.address = control.params, .size = control.paramsSize};
 }
 
-/* NVOS21_PARAMETERS and NVOS64_PARAMETERS begin alike; the class says how long its params are where the
- * caller does not. */
+/* NVOS21_PARAMETERS and NVOS64_PARAMETERS begin alike; the class says how long its params are where
+ * the caller does not. */
 static void look_at_alloc(struct trace_call *call, const struct names *names)
 {
 	const uint8_t *bytes = call->argument.bytes;
@@ -224,9 +223,9 @@ bool trace_call_is_legacy(const struct trace_call *call)
 
 unsigned int trace_call_names(const struct trace_call *call, struct select_name names[TRACE_NAMES])
 {
-	names[0] = (struct select_name){(enum select_key)call->kind,
-					call->outer ? call->outer->name : NULL,
-					call->number_of_kind};
+	names[0] =
+	    (struct select_name){(enum select_key)call->kind,
+				 call->outer ? call->outer->name : NULL, call->number_of_kind};
 	if (!call->has_inner)
 		return 1;
 	names[1] = (struct select_name){(enum select_key)call->inner_kind,

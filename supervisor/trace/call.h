@@ -60,18 +60,19 @@ struct trace_call {
 	int errnum; /* of an answered call */
 };
 
-/* Reads the call of NOTIFICATION, of which DEVICE, NAME and what follows is known. Returns it, owned by
- * the caller, or NULL without memory. */
+/* Reads the call of NOTIFICATION, of which DEVICE, NAME and what follows is known. Returns it,
+ * owned by the caller, or NULL without memory. */
 struct trace_call *trace_call_new(const struct seccomp_notif *notification,
 				  enum trace_device device, const char *name,
 				  const struct names *names, struct nvabi_abi *abi);
 void trace_call_free(struct trace_call *call);
 
-/* Reads what the params and the argument hold now into AFTER, two pieces whose bytes the caller frees. */
+/* Reads what the params and the argument hold now into AFTER, two pieces whose bytes the caller
+ * frees. */
 void trace_call_read_again(const struct trace_call *call, struct trace_piece *after);
 
-/* Reads the status of a call that was passed on and is over. NEXT (or NULL) and NEXT_SIZE: the memory
- * that the thread uses for its next call. */
+/* Reads the status of a call that was passed on and is over. NEXT (or NULL) and NEXT_SIZE: the
+ * memory that the thread uses for its next call. */
 void trace_call_read_status(struct trace_call *call, uint64_t next, uint32_t next_size);
 
 /* Whether the driver hands the inner call on to firmware unnamed (bit 15). */

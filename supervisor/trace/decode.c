@@ -114,7 +114,8 @@ static void put_scalar(struct decode *decode, const struct nvabi_field *field, c
 	else if (field->type[0] == 'f' && strspn(field->type + 1, "0123456789") == 2)
 		put_real(decode, bytes, size);
 	else if (is_signed(field->type))
-		values_signed(decode->values, (int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size));
+		values_signed(decode->values,
+			      (int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size));
 	else if (value && wants_hex(field->name) && !decode->values->json)
 		values_hex(decode->values, value, 1);
 	else
@@ -155,8 +156,9 @@ static void put_bytes(struct decode *decode, const uint8_t *bytes, uint32_t size
 
 static bool is_scalar(const char *type)
 {
-	static const char *const words[] = {"u8",   "u16",  "u32",    "u64",	 "s8",	    "s16", "s32", "s64",
-					    "char", "bool", "handle", "pointer", "address", "f32", "f64"};
+	static const char *const words[] = {"u8",     "u16",	 "u32",	    "u64",  "s8",
+					    "s16",    "s32",	 "s64",	    "char", "bool",
+					    "handle", "pointer", "address", "f32",  "f64"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (!strcmp(words[i], type))
@@ -164,7 +166,8 @@ static bool is_scalar(const char *type)
 	return false;
 }
 
-/* These stand behind pointers only, so that no table has them: u32 index, u32 data in every release. */
+/* These stand behind pointers only, so that no table has them: u32 index, u32 data in every
+ * release. */
 static bool is_pair(const char *type)
 {
 	static const char *const names[] = {"NV0041_CTRL_SURFACE_INFO", "NV0080_CTRL_GR_INFO",
@@ -380,7 +383,8 @@ static bool put_special(struct decode *decode, const struct nvabi_field *field,
 
 static bool is_status(const struct nvabi_field *field)
 {
-	return field->size == 4 && (!strcmp(field->name, "status") || !strcmp(field->name, "rmStatus"));
+	return field->size == 4 &&
+	       (!strcmp(field->name, "status") || !strcmp(field->name, "rmStatus"));
 }
 
 /* Whether this field has changed, or what it leads to. */
@@ -437,7 +441,8 @@ void decode_structure(struct decode *decode, const char *structure, const uint8_
 			    .bytes = bytes,
 			    .before = before,
 			    .size = size};
-	struct nvabi_field scalar = {.name = "", .type = structure, .dims = "", .size = size, .count = 1};
+	struct nvabi_field scalar = {
+	    .name = "", .type = structure, .dims = "", .size = size, .count = 1};
 	unsigned int at_start = 0;
 
 	if (is_scalar(structure)) {

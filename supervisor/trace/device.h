@@ -15,7 +15,7 @@ enum trace_device {
 
 struct trace_devices {
 	struct driver driver;
-	uint64_t uvm_inode; /* with --dev-root; 0: there is none */
+	uint64_t uvm_inode;	    /* with --dev-root; 0: there is none */
 	_Atomic uint32_t uvm_major; /* 0: not known yet */
 };
 
@@ -24,8 +24,8 @@ void trace_devices_find(struct trace_devices *devices, const struct driver *driv
 
 enum { TRACE_DEVICE_NAME = 64 };
 
-/* What descriptor FD of thread TID is. NAME becomes the path by which it was opened. Never asks a file
- * system. */
+/* What descriptor FD of thread TID is. NAME becomes the path by which it was opened. Never asks a
+ * file system. */
 enum trace_device trace_device_of(struct trace_devices *devices, pid_t tid, int fd, char *name);
 
 #endif

@@ -14,8 +14,8 @@
 enum { TICK_NS = 20000000, LONGEST_MS = 1000 };
 
 enum activity {
-	IN_CALL,  /* the thread waits in this very call */
-	BUSY,	  /* it runs, here or there */
+	IN_CALL,   /* the thread waits in this very call */
+	BUSY,	   /* it runs, here or there */
 	ELSEWHERE, /* it waits in another one */
 	GONE,
 };
@@ -38,9 +38,9 @@ static enum activity activity_of(const struct trace_call *call)
 		   &request, &argument) != 4)
 		return BUSY;
 	return number == SYS_ioctl && (int)descriptor == call->fd &&
-			       (uint32_t)request == call->request
-		       ? IN_CALL
-		       : ELSEWHERE;
+		       (uint32_t)request == call->request
+		   ? IN_CALL
+		   : ELSEWHERE;
 }
 
 static uint64_t age_ms(const struct trace_call *call)
@@ -84,9 +84,21 @@ static void look(struct held *held)
 	}
 }
 
+/* Under the lock, which is not held meanwhile. */
+static void wait_a_tick(struct held *held)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += TICK_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	while (!held->stopping && pthread_cond_timedwait(&held->wake, &held->lock, &until) == 0)
+		;
+}
+
 static void *held_thread(void *argument)
 {
-	const struct timespec tick = {.tv_nsec = TICK_NS};
 	struct held *held = argument;
 
 	prctl(PR_SET_NAME, "mpu-trace");
@@ -96,9 +108,7 @@ static void *held_thread(void *argument)
 			pthread_cond_wait(&held->wake, &held->lock);
 			continue;
 		}
-		pthread_mutex_unlock(&held->lock);
-		nanosleep(&tick, NULL);
-		pthread_mutex_lock(&held->lock);
+		wait_a_tick(held);
 		look(held);
 	}
 	pthread_mutex_unlock(&held->lock);

@@ -25,7 +25,8 @@ void held_begin(struct held *held, void (*finish)(void *context, struct trace_ca
 /* Holds CALL back, which belongs to HELD from now on. */
 void held_put(struct held *held, struct trace_call *call);
 
-/* Thread TID has made its next call, for which it uses SIZE bytes at ADDRESS: the one before is over. */
+/* Thread TID has made its next call, for which it uses SIZE bytes at ADDRESS: the one before is
+ * over. */
 void held_settle(struct held *held, pid_t tid, uint64_t address, uint32_t size);
 
 /* Finishes all and ends the thread, which the next call that is held back starts again. */

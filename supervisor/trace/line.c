@@ -38,7 +38,8 @@ static const char *shape_of_params(const struct trace_call *call)
 {
 	const struct nvabi_call *inner = call->inner;
 
-	return inner && inner->structure && inner->size == call->params.size ? inner->structure : NULL;
+	return inner && inner->structure && inner->size == call->params.size ? inner->structure
+									     : NULL;
 }
 
 void line_parameters(const struct trace_call *call, const struct trace_piece *after,
@@ -48,14 +49,14 @@ void line_parameters(const struct trace_call *call, const struct trace_piece *af
 	struct values values = {.out = out, .json = json};
 	char number[LINE_STATUS];
 	struct decode_inner inner = {
-		.field = control ? "cmd" : "hClass",
-		.word = call->inner ? call->inner->name : number,
-		.pointer = control ? "params" : "pAllocParms",
-		.structure = shape_of_params(call),
-		.bytes = after ? after[1].bytes : call->params.bytes,
-		.before = after && after[1].bytes ? call->params.bytes : NULL,
-		.size = call->params.size,
-		.hide_status = true,
+	    .field = control ? "cmd" : "hClass",
+	    .word = call->inner ? call->inner->name : number,
+	    .pointer = control ? "params" : "pAllocParms",
+	    .structure = shape_of_params(call),
+	    .bytes = after ? after[1].bytes : call->params.bytes,
+	    .before = after && after[1].bytes ? call->params.bytes : NULL,
+	    .size = call->params.size,
+	    .hide_status = true,
 	};
 	const uint8_t *bytes = after ? after[0].bytes : call->argument.bytes;
 

@@ -10,8 +10,8 @@ struct line_style {
 	const struct nvabi_abi *abi; /* of the statuses' names; NULL: numbers */
 };
 
-/* Prints the call's parameters into OUT: with AFTER (two pieces, argument and params) those that have
- * changed, else as they were when it was trapped. DECODE's values are set here. */
+/* Prints the call's parameters into OUT: with AFTER (two pieces, argument and params) those that
+ * have changed, else as they were when it was trapped. DECODE's values are set here. */
 void line_parameters(const struct trace_call *call, const struct trace_piece *after,
 		     struct decode *decode, bool json, struct text *out);
 

@@ -60,7 +60,7 @@ const struct nvabi_call *names_find(const struct names *names, enum nvabi_kind k
 			high = middle;
 	}
 	return names && low < names->count && names->call[low].kind == kind &&
-			       names->call[low].number == number
-		       ? &names->call[low]
-		       : NULL;
+		       names->call[low].number == number
+		   ? &names->call[low]
+		   : NULL;
 }

@@ -10,7 +10,7 @@
 struct selection {
 	struct selection *next;
 	enum select_key key;
-	bool except; /* begins with ! */
+	bool except;	 /* begins with ! */
 	char patterns[]; /* each ended by NUL, the last by two */
 };
 
@@ -42,11 +42,12 @@ int selection_add(struct selection **selection, const char *expression, struct m
 	size_t length;
 
 	if (key < 0)
-		return mpu_fail(error, EINVAL,
-				"-e %s is not understood: it takes escape=, uvm=, control=, class= or "
-				"status= and names or patterns with commas between, such as "
-				"control=NV2080_CTRL_CMD_GPU_*",
-				expression);
+		return mpu_fail(
+		    error, EINVAL,
+		    "-e %s is not understood: it takes escape=, uvm=, control=, class= or "
+		    "status= and names or patterns with commas between, such as "
+		    "control=NV2080_CTRL_CMD_GPU_*",
+		    expression);
 	patterns++;
 	length = strlen(patterns);
 	added = calloc(1, sizeof(*added) + length + 2);
@@ -128,12 +129,13 @@ bool selection_has_status(const struct selection *selection, const struct select
 {
 	static const struct select_name unseen = {SELECT_STATUS, "unseen", UINT32_MAX};
 	const struct select_name *seen = status ? status : &unseen;
-	const struct select_name failed = {SELECT_STATUS, status && status->number ? "failed" : NULL,
-					   UINT32_MAX};
+	const struct select_name failed = {SELECT_STATUS,
+					   status && status->number ? "failed" : NULL, UINT32_MAX};
 	bool asked = false, wanted = false;
 
 	for (const struct selection *at = selection; at; at = at->next) {
-		bool match = at->key == SELECT_STATUS && (matches(at, seen) || matches(at, &failed));
+		bool match =
+		    at->key == SELECT_STATUS && (matches(at, seen) || matches(at, &failed));
 
 		if (match && at->except)
 			return false;

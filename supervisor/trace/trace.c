@@ -149,10 +149,8 @@ static void format(struct trace *trace, struct nvabi_abi *abi, const struct trac
 				.tid = call->tid,
 				.ns = -1,
 				.view = {.method = trace->options.pid_lookup}};
-	struct decode decode = {.abi = abi,
-				.read = read_caller,
-				.host_pid = host_pid,
-				.context = &caller};
+	struct decode decode = {
+	    .abi = abi, .read = read_caller, .host_pid = host_pid, .context = &caller};
 
 	if (!trace->options.lines)
 		return;
@@ -179,8 +177,8 @@ static uint32_t argument_size(uint64_t request)
 	return size ? size : 16384;
 }
 
-/* 1. What is it? 2. What does it say? 3. It was the trapped thread's memory that was read. 4. Its last
- * call is over. 5. The line is begun where it will be wanted. */
+/* 1. What is it? 2. What does it say? 3. It was the trapped thread's memory that was read. 4. Its
+ * last call is over. 5. The line is begun where it will be wanted. */
 static void received(void *context, int listener, const struct seccomp_notif *notification)
 {
 	struct trace *trace = context;
@@ -189,7 +187,7 @@ static void received(void *context, int listener, const struct seccomp_notif *no
 	char name[TRACE_DEVICE_NAME];
 	struct timespec now;
 	enum trace_device device =
-		trace_device_of(&trace->devices, tid, (int)notification->data.args[0], name);
+	    trace_device_of(&trace->devices, tid, (int)notification->data.args[0], name);
 	struct worker *worker = this_worker(trace);
 	struct trace_call *call = NULL;
 
@@ -197,8 +195,8 @@ static void received(void *context, int listener, const struct seccomp_notif *no
 	if (worker)
 		trace_call_free(steal_ptr(worker->current));
 	if (worker && device != TRACE_DEVICE_NONE)
-		call = trace_call_new(notification, device, name,
-				      worker->abi ? trace->names : NULL, worker->abi);
+		call = trace_call_new(notification, device, name, worker->abi ? trace->names : NULL,
+				      worker->abi);
 	held_settle(&trace->held, tid, notification->data.args[2],
 		    argument_size(notification->data.args[1]));
 	if (!call)
@@ -283,10 +281,10 @@ static int find_names(struct trace *trace, struct mpu_error *error)
 	int result = nvabi_abi_open(&trace->options.driver.version, &trace->abi);
 
 	if (result == -ENOENT) {
-		log_warning("no header of this driver's branch is public: calls are traced by their "
-			    "numbers",
-			    "driver=%s",
-			    nvabi_version_format(&trace->options.driver.version, text));
+		log_warning(
+		    "no header of this driver's branch is public: calls are traced by their "
+		    "numbers",
+		    "driver=%s", nvabi_version_format(&trace->options.driver.version, text));
 		return 0;
 	}
 	trace->names = result ? NULL : names_new(trace->abi);

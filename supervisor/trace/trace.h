@@ -13,10 +13,10 @@
 struct trace;
 
 struct trace_options {
-	bool lines;	  /* one a call */
-	bool summary;	  /* a table at the end */
+	bool lines;   /* one a call */
+	bool summary; /* a table at the end */
 	bool json;
-	const char *path; /* NULL: standard error */
+	const char *path;		   /* NULL: standard error */
 	const struct selection *selection; /* borrowed; NULL: everything */
 	struct driver driver;
 	const char *dev_root; /* or NULL */
@@ -31,8 +31,8 @@ void trace_close(struct trace *trace);
 /* For the engine; as long as the trace is open. */
 const struct trace_hooks *trace_hooks(struct trace *trace);
 
-/* Prints what is still held back, and the table. No thread of the trace runs after that, so that the
- * process may fork; it may go on. */
+/* Prints what is still held back, and the table. No thread of the trace runs after that, so that
+ * the process may fork; it may go on. */
 void trace_finish(struct trace *trace);
 
 #endif

@@ -140,6 +140,29 @@ if all(pids):
     Here.simrm.command("record on=0")
 
 
+def test_counts_are_those_of_a_library_in_the_program():
+    """What tests/gpu/trace.sh does on a machine with a GPU."""
+    code = """
+[control(client, ID_INFO, bytes(32)) for _ in range(7)]
+control(client, PROBED, bytes(384), envelope=True)
+alloc(client, 0, 0xeeee, client)
+escape(250, b"abcdefgh")
+call(os.open(root + "/nvidia-uvm", os.O_RDWR), 0x30000001, bytes(16))
+"""
+    with tempfile.TemporaryDirectory() as directory:
+        library, counted, trace = (f"{directory}/{name}" for name in ("count.so", "counted", "t"))
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library,
+                        str(ROOT / "tests/gpu/count_calls.c")], check=True)
+        done = mpu_run("env", f"LD_PRELOAD={library}", f"COUNT_CALLS={counted}", PYTHON, "-c",
+                       CALLER, Here.simrm.directory, "rm", code,
+                       options=[f"--trace={trace}", "--trace-format=json", "-c"])
+        compared = subprocess.run([PYTHON, "-B", str(ROOT / "tests/gpu/trace_compare.py"), "counts",
+                                   trace, counted], capture_output=True, text=True)
+        expect_equal((done.returncode, compared.returncode), (0, 0),
+                     f"{done.stderr!r} {compared.stdout!r} {compared.stderr!r}")
+        expect("12 calls traced, 12 counted" in compared.stdout, compared.stdout)
+
+
 def test_names_are_those_of_nvproxy():
     """tests/data/nvproxy.csv: what gVisor calls the calls that it knows."""
     with open(ROOT / "tests/data/nvproxy.csv", encoding="utf-8") as file:

@@ -88,12 +88,14 @@ Test(trace_decode, a_release_has_its_own_offsets)
 	put(new, 32, 56, 4); /* paramsSize */
 	put(new, 36, 1, 4);
 	put(new, 40, 0x1f, 4);
-	expect_text("515.43.04", "NVOS64_PARAMETERS", old, sizeof(old),
-		    "{hRoot=0x00000000, hObjectParent=0x00000000, hObjectNew=0x00000000, hClass=0x41, "
-		    "pAllocParms=NULL, pRightsRequested=NULL, status=31}");
-	expect_text("580.95.05", "NVOS64_PARAMETERS", new, sizeof(new),
-		    "{hRoot=0x00000000, hObjectParent=0x00000000, hObjectNew=0x00000000, hClass=0x41, "
-		    "pAllocParms=NULL, pRightsRequested=NULL, paramsSize=56, flags=0x1, status=31}");
+	expect_text(
+	    "515.43.04", "NVOS64_PARAMETERS", old, sizeof(old),
+	    "{hRoot=0x00000000, hObjectParent=0x00000000, hObjectNew=0x00000000, hClass=0x41, "
+	    "pAllocParms=NULL, pRightsRequested=NULL, status=31}");
+	expect_text(
+	    "580.95.05", "NVOS64_PARAMETERS", new, sizeof(new),
+	    "{hRoot=0x00000000, hObjectParent=0x00000000, hObjectNew=0x00000000, hClass=0x41, "
+	    "pAllocParms=NULL, pRightsRequested=NULL, paramsSize=56, flags=0x1, status=31}");
 }
 
 Test(trace_decode, structures_in_arrays_and_unions_are_followed)
@@ -103,11 +105,12 @@ Test(trace_decode, structures_in_arrays_and_unions_are_followed)
 	put(bytes, 0, 1, 4);
 	put(bytes, 8, 3, 4);
 	put(bytes, 24, 2 << 20, 8);
-	expect_text("580.95.05", "NV2080_CTRL_GPU_GET_PID_INFO_PARAMS", bytes, sizeof(bytes),
-		    "{pidInfoListCount=1, pidInfoList=[{pid=3<host 4711>, index=0, result=0, "
-		    "data={vidMemUsage={memPrivate=2097152, memSharedOwned=0, memSharedDuped=0, "
-		    "protectedMemPrivate=0, protectedMemSharedOwned=0, protectedMemSharedDuped=0}}, "
-		    "smcSubscription={0}}, ...]}");
+	expect_text(
+	    "580.95.05", "NV2080_CTRL_GPU_GET_PID_INFO_PARAMS", bytes, sizeof(bytes),
+	    "{pidInfoListCount=1, pidInfoList=[{pid=3<host 4711>, index=0, result=0, "
+	    "data={vidMemUsage={memPrivate=2097152, memSharedOwned=0, memSharedDuped=0, "
+	    "protectedMemPrivate=0, protectedMemSharedOwned=0, protectedMemSharedDuped=0}}, "
+	    "smcSubscription={0}}, ...]}");
 }
 
 Test(trace_decode, memory_behind_a_pointer_is_printed_where_its_length_is_known)
@@ -167,8 +170,10 @@ Test(trace_decode, the_status_is_found_where_each_release_has_it)
 		const char *version, *structure;
 		int offset;
 	} cases[] = {
-	    {"515.43.04", "NVOS64_PARAMETERS", 32}, {"580.95.05", "NVOS64_PARAMETERS", 40},
-	    {"580.95.05", "NVOS54_PARAMETERS", 28}, {"580.95.05", "UVM_INITIALIZE_PARAMS", 8},
+	    {"515.43.04", "NVOS64_PARAMETERS", 32},
+	    {"580.95.05", "NVOS64_PARAMETERS", 40},
+	    {"580.95.05", "NVOS54_PARAMETERS", 28},
+	    {"580.95.05", "UVM_INITIALIZE_PARAMS", 8},
 	    {"580.95.05", "nv_ioctl_nvos33_parameters_with_fd", 40},
 	    {"580.95.05", "nv_ioctl_register_fd_t", -1},
 	};

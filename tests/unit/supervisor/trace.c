@@ -27,8 +27,8 @@ static struct selection *selection_of(const char *const *expressions)
 #define SELECTION(...) selection_of((const char *const[]){__VA_ARGS__, NULL})
 
 static const struct select_name get_pids[] = {
-	{SELECT_ESCAPE, "NV_ESC_RM_CONTROL", 0x2a},
-	{SELECT_CONTROL, "NV2080_CTRL_CMD_GPU_GET_PIDS", 0x2080018d}};
+    {SELECT_ESCAPE, "NV_ESC_RM_CONTROL", 0x2a},
+    {SELECT_CONTROL, "NV2080_CTRL_CMD_GPU_GET_PIDS", 0x2080018d}};
 static const struct select_name root[] = {{SELECT_ESCAPE, "NV_ESC_RM_ALLOC", 0x2b},
 					  {SELECT_CLASS, "NV01_ROOT_CLIENT", 0x41}};
 static const struct select_name uvm[] = {{SELECT_UVM, "UVM_INITIALIZE", 0x30000001}};
@@ -66,7 +66,8 @@ Test(trace_select, a_status_limits_further)
 	const struct select_name ok = {SELECT_STATUS, "NV_OK", 0},
 				 bad = {SELECT_STATUS, "NV_ERR_INVALID_ARGUMENT", 0x1f};
 	struct selection *failed = SELECTION("status=failed"), *unseen = SELECTION("status=unseen"),
-			 *named = SELECTION("status=NV_ERR_*"), *others = SELECTION("status=!NV_OK");
+			 *named = SELECTION("status=NV_ERR_*"),
+			 *others = SELECTION("status=!NV_OK");
 
 	cr_expect(selection_has_call(failed, get_pids, 2));
 	cr_expect_not(selection_has_status(failed, &ok));
@@ -87,8 +88,8 @@ Test(trace_select, a_status_limits_further)
 
 Test(trace_select, what_is_not_understood_is_refused_with_the_cure)
 {
-	static const char *const bad[] = {"control", "kontrol=x", "=x", "control=", "control=a,,b",
-					  "control=!", "control=a,"};
+	static const char *const bad[] = {
+	    "control", "kontrol=x", "=x", "control=", "control=a,,b", "control=!", "control=a,"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
 		struct selection *selection = NULL;
@@ -124,11 +125,11 @@ TestSuite(trace_call, .init = open_abi, .fini = close_abi);
 static struct trace_call *call_with(enum trace_device device, uint32_t request, void *argument)
 {
 	const struct seccomp_notif notification = {
-		.id = 7,
-		.pid = (uint32_t)getpid(),
-		.data = {.args = {3, request, (uint64_t)(uintptr_t)argument}}};
+	    .id = 7,
+	    .pid = (uint32_t)getpid(),
+	    .data = {.args = {3, request, (uint64_t)(uintptr_t)argument}}};
 	struct trace_call *call =
-		trace_call_new(&notification, device, "/dev/nvidiactl", names, abi);
+	    trace_call_new(&notification, device, "/dev/nvidiactl", names, abi);
 
 	cr_assert_not_null(call);
 	return call;
@@ -194,8 +195,8 @@ Test(trace_call, a_call_in_an_envelope_is_the_call_in_it)
 Test(trace_call, what_is_not_known_is_printed_raw_and_marked)
 {
 	struct trace_call *call = control_call(LEGACY_UNKNOWN),
-			  *escape = call_with(TRACE_DEVICE_RM, _IOC(_IOC_READ, 'F', 250, 8),
-					      probed_ids);
+			  *escape =
+			      call_with(TRACE_DEVICE_RM, _IOC(_IOC_READ, 'F', 250, 8), probed_ids);
 	struct text out cleanup_text = {0}, other cleanup_text = {0};
 
 	out = line_of(call, false);
@@ -211,7 +212,7 @@ Test(trace_call, what_is_not_known_is_printed_raw_and_marked)
 Test(trace_call, memory_that_cannot_be_read_is_an_address)
 {
 	struct trace_call *call =
-		call_with(TRACE_DEVICE_RM, NVABI_RM_CONTROL_REQUEST, (void *)(uintptr_t)0x40);
+	    call_with(TRACE_DEVICE_RM, NVABI_RM_CONTROL_REQUEST, (void *)(uintptr_t)0x40);
 	struct text out cleanup_text = {0};
 
 	out = line_of(call, false);

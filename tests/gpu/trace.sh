@@ -1,0 +1,137 @@
+#!/bin/bash
+# mpu-run --trace on a machine with an NVIDIA GPU: nvidia-smi and a CUDA program. Every call has a name,
+# except legacy ones; the counts are those of a library that is loaded into the program and counts its
+# calls itself; what the trace costs is printed. Needs the static programs, bash, python3 and nvcc with
+# its C compiler. Takes a minute.
+#
+#   tests/gpu/trace.sh [BUILD-DIRECTORY]     build-static, where none is named
+#
+# Exit status 0 only when no check failed.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build=$(cd "${1:-$here/../../build-static}" && pwd) || exit 1
+work=$(mktemp -d /tmp/mpu-trace.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+# Where the devices are: set only to try this script with the simulated driver.
+root=${MPU_DEV_ROOT:+--dev-root=$MPU_DEV_ROOT}
+limit='timeout -k 5 60'
+passed=0 failed=0
+
+main() {
+	facts
+	prepare || exit 1
+	traced smi $smi
+	traced cuda $cuda
+	title 'Lines of the trace of nvidia-smi'
+	$limit "$work/mpu-run" $root --trace="$work/text" -- $smi >/dev/null
+	sed -n '1,3p;12,16p' "$work/text" | cut -c1-300
+	check 'a text trace of nvidia-smi has lines' test -s "$work/text"
+	title 'What a trace costs'
+	cost 'nvidia-smi' $smi
+	cost 'CUDA program' $cuda
+
+	title 'Result'
+	echo "$passed checks passed, $failed failed"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+title() {
+	printf '\n=== %s (%s s)\n' "$1" $SECONDS
+}
+
+# check WHAT COMMAND...: one assertion.
+check() {
+	local what=$1 status
+
+	shift
+	"$@"
+	status=$?
+	if [ $status = 0 ]; then
+		passed=$((passed + 1))
+		echo "PASS: $what"
+	else
+		failed=$((failed + 1))
+		echo "FAIL: $what (exit status $status)"
+	fi
+}
+
+facts() {
+	title 'The machine'
+	uname -srm
+	head -n 1 "${MPU_DEV_ROOT:-/proc/driver/nvidia}/version"
+	[ -n "$root" ] || nvidia-smi -L
+}
+
+prepare() {
+	local mpu_run
+
+	mpu_run=$(find "$build" -type f -perm -u+x -name mpu-run | head -n 1)
+	if [ -z "$mpu_run" ]; then
+		echo "no mpu-run under $build: build the preset static first"
+		return 1
+	fi
+	install -m 755 "$mpu_run" "$work/" || return
+	"$work/mpu-run" --version
+	"${CC:-gcc}" -O2 -shared -fPIC -o "$work/count_calls.so" "$here/count_calls.c" || return
+	if [ -n "$root" ]; then
+		smi=$MPU_SMI cuda=$MPU_CUDA
+		return
+	fi
+	smi='nvidia-smi'
+	cuda="$work/compute 64"
+	nvcc -O2 -arch="sm_$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 |
+		tr -d .)" -o "$work/compute" "$here/compute.cu"
+}
+
+# traced NAME COMMAND...: the same run, seen by both.
+traced() {
+	local name=$1
+
+	shift
+	title "$*"
+	check "$* runs under a trace" counted "$name" "$@"
+	check "$*: the calls are those that the program counts" \
+		python3 "$here/trace_compare.py" counts "$work/$name.json" "$work/$name.counted"
+	check "$*: every call has a name or is a legacy one" \
+		python3 "$here/trace_compare.py" names "$work/$name.json"
+	python3 "$here/trace_compare.py" show "$work/$name.json"
+	echo 'the table:'
+	$limit "$work/mpu-run" $root -c -- "$@" 2>&1 >/dev/null | head -n 40
+}
+
+counted() {
+	local name=$1
+
+	shift
+	$limit "$work/mpu-run" $root --trace="$work/$name.json" --trace-format=json -c -- \
+		env LD_PRELOAD="$work/count_calls.so" COUNT_CALLS="$work/$name.counted" "$@" \
+		>"$work/$name.out"
+}
+
+# cost NAME COMMAND...: the best of five runs each way.
+cost() {
+	python3 - "$work/mpu-run" "$root" "$work/cost" "$@" <<'EOF'
+import os, subprocess, sys, time
+mpu_run, root, file, name, *command = sys.argv[1:]
+run = [mpu_run] + ([root] if root else [])
+ways = {"without mpu-run": [], "mpu-run": run + ["--"], "mpu-run -c": run + ["-c", "--"],
+        "mpu-run --trace": run + [f"--trace={file}", "--"],
+        "mpu-run --trace, JSON": run + [f"--trace={file}", "--trace-format=json", "--"]}
+best, calls = {}, 0
+for turn in range(5):
+    for way, prefix in ways.items():
+        began = time.monotonic()
+        subprocess.run(prefix + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=60)
+        best[way] = min(best.get(way, 1e9), time.monotonic() - began)
+        if way.endswith("JSON"):
+            with open(file, encoding="utf-8") as lines:
+                calls = sum(1 for _ in lines)
+for way, seconds in best.items():
+    print(f"{name}, {way}: {seconds * 1000:.1f} ms, "
+          f"{(seconds - best['mpu-run']) * 1e6 / max(calls, 1):+.1f} us a call against mpu-run "
+          f"({calls} calls)")
+EOF
+}
+
+main
