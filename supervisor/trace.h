@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /* All are called on the thread that has the call, the target standing still: first received(), then
- * executed() for each call to the driver in its place, then answered() before the answer is given. A
- * call whose target went away has no answer. */
+ * executed() for each call to the driver in its place, then answered() before the answer is given.
+ * A call whose target went away has no answer. */
 struct trace_hooks {
 	void (*received)(void *context, int listener, const struct seccomp_notif *notification);
 	void (*executed)(void *context, uint64_t nanoseconds);
