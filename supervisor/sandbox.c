@@ -18,7 +18,10 @@
 #define C   (1u << SANDBOX_CONTROL)
 #define W   (1u << SANDBOX_WORKER)
 #define K   (1u << SANDBOX_KEEPER)
-#define ALL (E | N | C | W | K)
+#define M   (1u << SANDBOX_METRICS)
+#define ALL (E | N | C | W | K | M)
+/* Only where metrics are served. */
+#define IF_METRICS (1u << SANDBOX_ROLES)
 
 /* A namespace of one's own is the way to rights that one has not got. */
 #define NEW_NAMESPACES                                                                             \
@@ -115,13 +118,13 @@ static const struct rule allowed[] = {
     {.name = "kcmp", .roles = E | N | W | K},
     /* Two for each call of a target: a look at the request would make the kernel run all filters over
      * the thread, ours and systemd's, which it does not for a call that all of them allow (5.11). */
-    {.name = "ioctl", .roles = E | N | W | K},
+    {.name = "ioctl", .roles = E | N | W | K | M},
 
     /* To be the target's user in the driver. */
     {.name = "setresuid", .roles = E | N | W | K},
     {.name = "setresgid", .roles = E | N | W | K},
     {.name = "capget", .roles = ALL},
-    {.name = "capset", .roles = E | N | W | K},
+    {.name = "capset", .roles = E | N | W | K | M},
 
     /* Threads, and what they wait with. Of clone3 nobody can see the flags: ENOSYS, and the C
      * library takes clone. */
@@ -130,22 +133,26 @@ static const struct rule allowed[] = {
      .mask = CLONE_THREAD | NEW_NAMESPACES,
      .value = CLONE_THREAD},
     {.name = "eventfd2", .roles = N | W | K},
-    {.name = "epoll_create1", .roles = N | W | K},
-    {.name = "epoll_ctl", .roles = E | N | W | K},
-    {.name = "epoll_wait", .roles = N | W | K},
-    {.name = "epoll_pwait", .roles = N | W | K},
+    {.name = "epoll_create1", .roles = N | W | K | M},
+    {.name = "epoll_ctl", .roles = E | N | W | K | M},
+    {.name = "epoll_wait", .roles = N | W | K | M},
+    {.name = "epoll_pwait", .roles = N | W | K | M},
 
     /* Words with the keeper, runtimes and mpuctl, over what is connected already. */
-    {.name = "sendmsg", .roles = E | N | C | W | K},
-    {.name = "sendto", .roles = E | N | C | W | K},
+    {.name = "sendmsg", .roles = E | N | C | W | K | M},
+    {.name = "sendto", .roles = E | N | C | W | K | M},
     {.name = "recvmsg", .roles = W | K},
-    {.name = "recvfrom", .roles = C | W | K},
-    {.name = "shutdown", .roles = E | N | C | W | K},
-    {.name = "accept4", .roles = C | W | K},
-    {.name = "accept", .roles = C | W | K},
-    {.name = "getsockopt", .roles = C | W | K},
-    {.name = "setsockopt", .roles = C | W | K},
+    {.name = "recvfrom", .roles = C | W | K | M},
+    {.name = "shutdown", .roles = E | N | C | W | K | M},
+    {.name = "accept4", .roles = C | W | K | M},
+    {.name = "accept", .roles = C | W | K | M},
+    {.name = "getsockopt", .roles = C | W | K | M},
+    {.name = "setsockopt", .roles = C | W | K | M},
     {.name = "seccomp", .roles = N | W | K},
+
+    /* Metrics: libmicrohttpd's own. */
+    {.name = "getsockname", .roles = M | W | K | IF_METRICS},
+    {.name = "dup", .roles = M | W | K | IF_METRICS},
 
     /* The keeper's own: workers, memory for what runtimes send, word to the service manager. */
     {.name = "clone", .roles = K, .mask = NEW_NAMESPACES, .value = 0},
@@ -190,6 +197,7 @@ static const char *const deadly[] = {
 #undef C
 #undef W
 #undef K
+#undef M
 #undef ALL
 
 bool sandbox_mode_parse(const char *word, enum sandbox_mode *mode)
@@ -252,12 +260,13 @@ static bool has_wider(const struct rule *rule, unsigned int role)
 	return false;
 }
 
-static int add_rules(scmp_filter_ctx context, enum sandbox_role role)
+static int add_rules(scmp_filter_ctx context, enum sandbox_role role, bool metrics)
 {
 	int result = 0;
 
 	for (size_t i = 0; !result && i < sizeof(allowed) / sizeof(allowed[0]); i++)
-		if (allowed[i].roles & 1u << role && !has_wider(&allowed[i], 1u << role))
+		if (allowed[i].roles & 1u << role && !has_wider(&allowed[i], 1u << role) &&
+		    (metrics || !(allowed[i].roles & IF_METRICS)))
 			result = add(context, SCMP_ACT_ALLOW, &allowed[i]);
 	for (size_t i = 0; !result && i < sizeof(deadly) / sizeof(deadly[0]); i++)
 		result = add(context, SCMP_ACT_KILL_PROCESS, &(struct rule){.name = deadly[i]});
@@ -265,7 +274,7 @@ static int add_rules(scmp_filter_ctx context, enum sandbox_role role)
 }
 
 /* System calls of other architectures (32 bits, x32) nobody makes here. */
-static int build(enum sandbox_role role, struct filter_program *program)
+static int build(enum sandbox_role role, bool metrics, struct filter_program *program)
 {
 	scmp_filter_ctx context __attribute__((cleanup(release_context))) =
 	    seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
@@ -277,11 +286,11 @@ static int build(enum sandbox_role role, struct filter_program *program)
 	if (!result)
 		result = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (!result)
-		result = add_rules(context, role);
+		result = add_rules(context, role, metrics);
 	return result ? result : filter_export(context, program);
 }
 
-int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs,
+int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs, bool metrics,
 		  struct mpu_error *error)
 {
 	int result = 0;
@@ -289,7 +298,7 @@ int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs,
 	*sandbox = (struct sandbox){.flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW |
 					     (logs ? SECCOMP_FILTER_FLAG_LOG : 0)};
 	for (unsigned int role = first; !result && role < SANDBOX_ROLES; role++)
-		result = build((enum sandbox_role)role, &sandbox->program[role]);
+		result = build((enum sandbox_role)role, metrics, &sandbox->program[role]);
 	if (!result)
 		return 0;
 	sandbox_free(sandbox);

@@ -10,13 +10,14 @@
 #include <stdbool.h>
 
 /* A process or thread is under the filters of all that made it. So a role that makes another one is
- * allowed what that one is: KEEPER > WORKER > CONTROL, ENGINE > EXECUTOR. */
+ * allowed what that one is: KEEPER > WORKER > CONTROL, METRICS, ENGINE > EXECUTOR. */
 enum sandbox_role {
 	SANDBOX_KEEPER,
 	SANDBOX_WORKER,	  /* its main thread, and those that have no role of their own */
 	SANDBOX_CONTROL,  /* the thread that answers mpuctl */
 	SANDBOX_ENGINE,	  /* a thread that waits for calls, and makes executors */
 	SANDBOX_EXECUTOR, /* a thread that calls the driver for a target */
+	SANDBOX_METRICS,  /* the threads that answer scrapes, and ask the driver for them */
 	SANDBOX_ROLES
 };
 
@@ -38,9 +39,9 @@ bool sandbox_mode_parse(const char *word, enum sandbox_mode *mode);
 /* Why this build has none in force, or NULL: AddressSanitizer traces its own process at its end. */
 const char *sandbox_excuse(void);
 
-/* Builds the filters of all roles from FIRST on. LOGS: as SANDBOX_LOG. Returns 0, or -errno with
- * ERROR filled; SANDBOX is then empty. */
-int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs,
+/* Builds the filters of all roles from FIRST on. LOGS: as SANDBOX_LOG. METRICS: with what only
+ * SANDBOX_METRICS needs. Returns 0, or -errno with ERROR filled; SANDBOX is then empty. */
+int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs, bool metrics,
 		  struct mpu_error *error);
 
 void sandbox_free(struct sandbox *sandbox);

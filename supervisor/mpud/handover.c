@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "supervisor/mpud/channel.h"
+#include "supervisor/mpud/metrics.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +18,7 @@ enum { PATIENCE_MS = 5000, AT_ONCE = 200 };
 /* Where the journal and the sockets stand in CHANNEL_HOUSE. Behind them those that not every mpud
  * has, as the message's index says. */
 enum { SOCKET, SUCCESSORS, JOURNAL, HOUSE };
-enum { HAS_LXC = 1, HAS_CONTROL = 2, OPTIONAL = 2 };
+enum { HAS_LXC = 1, HAS_CONTROL = 2, HAS_METRICS = 4, OPTIONAL = 3 };
 
 /* ---- Giving ---- */
 
@@ -72,6 +73,10 @@ static int give_house(const struct keeper *keeper, int successor)
 	if (keeper->control >= 0) {
 		house.index |= HAS_CONTROL;
 		fds[count++] = keeper->control;
+	}
+	if (keeper->metrics.fd >= 0) {
+		house.index |= HAS_METRICS;
+		fds[count++] = keeper->metrics.fd;
 	}
 	return channel_send(successor, &house, fds, count, 0);
 }
@@ -162,7 +167,10 @@ static int take_house(struct keeper *keeper, struct channel_mail *mail, struct m
 	if (result)
 		return result;
 	if (mail->message.index & HAS_CONTROL)
-		keeper->control = mail->fd[optional];
+		keeper->control = mail->fd[optional++];
+	if (mail->message.index & HAS_METRICS)
+		metrics_socket_take(&keeper->metrics, keeper->options->metrics,
+				    mail->fd[optional]);
 	keeper->journal = journal_attach(mail->fd[JOURNAL], error);
 	if (!keeper->journal)
 		return -error->code;

@@ -53,6 +53,7 @@ static _Noreturn void be_worker(struct keeper *keeper, int channel)
 					   .channel = channel,
 					   .control = keeper->control,
 					   .socket = keeper->socket.path,
+					   .metrics = keeper->metrics.fd,
 					   .lxc_socket = keeper->lxc_socket.fd};
 	sigset_t none;
 

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "supervisor/engine.h"
+#include "supervisor/mpud/metrics.h"
 #include "supervisor/privilege.h"
 #include "supervisor/target.h"
 
@@ -62,6 +63,8 @@ static int find_house(struct keeper *keeper, struct mpu_error *error)
 		result = mpud_socket_open(&keeper->socket, error);
 	if (!result && keeper->options->lxc_socket && keeper->lxc_socket.fd < 0)
 		result = mpud_socket_open(&keeper->lxc_socket, error);
+	if (!result && keeper->options->metrics && keeper->metrics.fd < 0)
+		result = metrics_socket_open(&keeper->metrics, keeper->options->metrics, error);
 	if (!result && !keeper->journal)
 		result = make_journal(keeper, error);
 	if (!result)
@@ -82,7 +85,7 @@ static int enter_sandbox(struct keeper *keeper, struct mpu_error *error)
 		return 0;
 	}
 	result = sandbox_build(&keeper->sandbox, SANDBOX_KEEPER, options->sandbox == SANDBOX_LOG,
-			       error);
+			       options->metrics != NULL, error);
 	if (!result)
 		result = sandbox_enter(&keeper->sandbox, SANDBOX_KEEPER, error);
 	keeper->has_sandbox = !result;
@@ -189,12 +192,14 @@ static void stop(struct keeper *keeper)
 	beside_close(keeper);
 	mpud_socket_close(&keeper->socket);
 	mpud_socket_close(&keeper->lxc_socket);
+	mpud_socket_close(&keeper->metrics);
 }
 
 int keeper_run(const struct mpud_options *options)
 {
 	static struct keeper keeper = {.socket = {.fd = -1},
 				       .lxc_socket = {.fd = -1},
+				       .metrics = {.fd = -1},
 				       .successors = -1,
 				       .control = -1,
 				       .worker = {.pidfd = -1, .channel = -1}};
@@ -213,6 +218,7 @@ int keeper_run(const struct mpud_options *options)
 		if (keeper.socket.fd >= 0)
 			mpud_socket_close(&keeper.socket);
 		mpud_socket_close(&keeper.lxc_socket);
+		mpud_socket_close(&keeper.metrics);
 		return 1;
 	}
 	result = keep(&keeper);

@@ -26,6 +26,7 @@ struct keeper {
 	const struct mpud_options *options;
 	struct mpud_socket socket;
 	struct mpud_socket lxc_socket; /* which the worker listens at; its fd is -1 where there is none */
+	struct mpud_socket metrics; /* at which the worker serves them, or its fd is -1 */
 	int successors; /* the socket on which another mpud asks to replace this one */
 	int control;	/* the socket on which mpuctl asks; the worker answers there */
 	int signals;

@@ -14,6 +14,7 @@
 struct mpud_options {
 	const char *socket;	      /* or NULL: the default */
 	const char *lxc_socket;	      /* for LXC's monitors, or NULL: none */
+	const char *metrics;	      /* where they are served, or NULL: nowhere */
 	const char *socket_group;     /* whose members may hand listeners over, or NULL */
 	const char *driver_version;   /* or NULL */
 	const char *dev_root;	      /* or NULL */
@@ -42,6 +43,7 @@ struct worker_start {
 	int channel;
 	int lxc_socket; /* or -1 */
 	int control;	/* where mpuctl asks, or -1 */
+	int metrics;	/* where they are served, or -1 */
 	const char *socket; /* the main one's path */
 };
 

@@ -1,3 +1,4 @@
+#include "supervisor/mpud/metrics.h"
 #include "supervisor/mpud/mpud.h"
 
 #include "base/log.h"
@@ -18,6 +19,8 @@ static const char usage[] =
     "  --socket-group=GROUP    its members may hand listeners over too\n"
     "  --lxc-socket=PATH       listen there for the monitors of LXC's containers\n"
     "                          (none)\n"
+    "  --metrics=ADDRESS       serve metrics for Prometheus at unix:/PATH, or at a\n"
+    "                          loopback port, as 127.0.0.1:9402 (none)\n"
     "  --view=container|host   whose PIDs a container sees that does not say\n"
     "                          (container)\n"
     "  --policy=auto|always|off\n"
@@ -43,6 +46,7 @@ enum option_id {
 	OPTION_SOCKET = 256,
 	OPTION_SOCKET_GROUP,
 	OPTION_LXC_SOCKET,
+	OPTION_METRICS,
 	OPTION_VIEW,
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
@@ -61,6 +65,7 @@ static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
     {"lxc-socket", required_argument, NULL, OPTION_LXC_SOCKET},
+    {"metrics", required_argument, NULL, OPTION_METRICS},
     {"view", required_argument, NULL, OPTION_VIEW},
     {"policy", required_argument, NULL, OPTION_POLICY},
     {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
@@ -109,6 +114,9 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 	case OPTION_LXC_SOCKET:
 		options->lxc_socket = value;
 		return value[0] == '/';
+	case OPTION_METRICS:
+		options->metrics = value;
+		return metrics_address_is_good(value);
 	case OPTION_VIEW:
 		return mpu_view_parse(value, &options->settings.view);
 	case OPTION_POLICY:
@@ -155,6 +163,10 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 				long_options[index].name, optarg);
 			return 1;
 		}
+	}
+	if (options->metrics && metrics_excuse()) {
+		fprintf(stderr, "mpud: --metrics: %s\n", metrics_excuse());
+		return 1;
 	}
 	if (optind == argc)
 		return -1;

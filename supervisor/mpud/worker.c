@@ -8,6 +8,7 @@
 #include "supervisor/mpud/channel.h"
 #include "supervisor/mpud/control.h"
 #include "supervisor/mpud/lxc.h"
+#include "supervisor/mpud/metrics.h"
 #include "supervisor/privilege.h"
 
 #include <errno.h>
@@ -188,6 +189,8 @@ int worker_run(const struct worker_start *start)
 		log_error("cannot serve LXC's monitors", "error=\"%s\"", strerror(ENOMEM));
 	if (start->control >= 0)
 		control_start(start, worker.engine, &worker.options);
+	if (start->metrics >= 0)
+		metrics_start(start, worker.engine, &worker.options);
 	if (channel_send(start->channel, &ready, NULL, 0, 0) == 0)
 		serve(&worker);
 	/* No word to the listeners: the keeper has copies. */

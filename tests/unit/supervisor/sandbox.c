@@ -25,10 +25,12 @@ enum {
 	C = 1 << SANDBOX_CONTROL,
 	N = 1 << SANDBOX_ENGINE,
 	E = 1 << SANDBOX_EXECUTOR,
-	ALL = K | W | C | N | E
+	M = 1 << SANDBOX_METRICS,
+	ALL = K | W | C | N | E | M
 };
 
-static const char *const names[] = {"keeper", "worker", "control", "engine", "executor"};
+static const char *const names[] = {"keeper", "worker", "control", "engine", "executor",
+				   "metrics"};
 
 /* How a child tells that it came to nothing. */
 enum { NO_SANDBOX = 200 };
@@ -49,7 +51,8 @@ static void enter(enum sandbox_role role)
 				     [SANDBOX_WORKER] = K | W,
 				     [SANDBOX_CONTROL] = K | W | C,
 				     [SANDBOX_ENGINE] = K | W | N,
-				     [SANDBOX_EXECUTOR] = K | W | N | E};
+				     [SANDBOX_EXECUTOR] = K | W | N | E,
+				     [SANDBOX_METRICS] = K | W | M};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		_exit(NO_SANDBOX);
@@ -63,7 +66,7 @@ static void build(void)
 {
 	struct mpu_error error = {0};
 
-	cr_assert(sandbox_build(&sandbox, SANDBOX_KEEPER, false, &error) == 0, "%s", error.text);
+	cr_assert(sandbox_build(&sandbox, SANDBOX_KEEPER, false, true, &error) == 0, "%s", error.text);
 }
 
 /* How a child ends that is under ROLE and makes the call: with the errno, or by a signal. */
@@ -178,14 +181,14 @@ Test(sandbox, calls_that_a_role_does_not_need_fail_as_on_a_kernel_without_them, 
 	    {"clone3", SYS_clone3, {(long)clone_arguments, sizeof(clone_arguments)}, 0},
 	    {"fork", SYS_clone, {SIGCHLD}, K},
 	    {"fork into namespaces", SYS_clone, {CLONE_NEWUSER | SIGCHLD}, 0},
-	    {"ioctl", SYS_ioctl, {-1, 0, 0}, K | W | N | E},
+	    {"ioctl", SYS_ioctl, {-1, 0, 0}, K | W | N | E | M},
 	    {"setuid", SYS_setuid, {0}, 0},
 	    {"kill", SYS_kill, {getpid(), 0}, K},
 	    {"setresuid", SYS_setresuid, {-1, -1, -1}, K | W | N | E},
 	    {"pidfd_open", SYS_pidfd_open, {getpid(), 0}, K | W | N | E},
-	    {"accept4", SYS_accept4, {-1, 0, 0, 0}, K | W | C},
+	    {"accept4", SYS_accept4, {-1, 0, 0, 0}, K | W | C | M},
 	    {"recvmsg", SYS_recvmsg, {-1, 0, 0}, K | W},
-	    {"epoll_create1", SYS_epoll_create1, {0}, K | W | N},
+	    {"epoll_create1", SYS_epoll_create1, {0}, K | W | N | M},
 	    {"memfd_create", SYS_memfd_create, {(long)"", 0}, K},
 	    {"another filter", SYS_seccomp, {0, 0, 0}, K | W | N},
 	    {"other words of prctl", SYS_prctl, {PR_GET_DUMPABLE}, K},
