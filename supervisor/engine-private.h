@@ -106,6 +106,7 @@ struct executors {
 	struct work *queue, **queue_end;
 	struct executor *all[EXECUTORS_MAX]; /* NULL: free */
 	unsigned int started, idle;
+	bool refused; /* the last one could not be started */
 	bool stopping;
 };
 
@@ -155,6 +156,8 @@ uint64_t engine_now_ns(void);
 struct listener *listener_new(struct engine *engine, int fd, uint32_t index);
 /* Answers the target of LISTENER's notification ID. */
 void listener_answer(struct listener *listener, uint64_t id, struct seccomp_notif_resp response);
+/* Its answers are told to the engine's trace. */
+void listener_trace(struct listener *listener);
 /* At the end of a listener that has a source. */
 void forward_end(struct listener *listener);
 struct listener *listener_reference(struct listener *listener);

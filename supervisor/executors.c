@@ -75,8 +75,13 @@ static bool start_one(struct engine *engine)
 	pthread_attr_destroy(&attributes);
 	if (result) {
 		free(executor);
+		if (!executors->refused)
+			log_error("no thread can be had for calls: they wait", "error=\"%s\"",
+				  strerror(result));
+		executors->refused = true;
 		return false;
 	}
+	executors->refused = false;
 	executors->all[number] = executor;
 	executors->started++;
 	return true;
