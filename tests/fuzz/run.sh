@@ -15,7 +15,7 @@ build=${MPU_FUZZ_BUILD:-$root/build-fuzz}
 : "${MPU_RESULTS:=/dev/null}"
 seconds=${1:-5}
 shift
-targets=${*:-version process-state config profile notification journal}
+targets=${*:-version process-state config profile notification journal intake lxc-message}
 failed=0
 
 build_targets() {
@@ -28,7 +28,7 @@ build_targets() {
 options_of() {
 	case $1 in
 	version) echo -max_len=512 ;;
-	notification | journal) echo -max_len=1024 -len_control=0 ;;
+	notification | journal | intake | lxc-message) echo -max_len=1024 -len_control=0 ;;
 	*) echo "-max_len=4096 -dict=$here/json.dict" ;;
 	esac
 }
