@@ -84,7 +84,7 @@ def number(out, name):
 
 
 # While these fail nobody can be heard; it is tried again, and logged.
-WAITS = ("epoll_ctl=1",)
+WAITS = ("epoll_ctl=1", "clone3", "clone", "mmap", "mprotect")
 
 
 def inject(alone, fault, calls_made, loader):
