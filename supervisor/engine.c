@@ -129,6 +129,8 @@ struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 	listener->references = 1;
 	listener->work.listener = listener;
 	watch_table_build(&listener->watch, &engine->options.pids, &entry->settings);
+	if (engine->options.trace)
+		listener_trace(listener);
 	return listener;
 }
 
