@@ -114,7 +114,7 @@ static void report_added(const struct contender contenders[3], double bar_us)
 	}
 	for (int i = 1; i < 3; i++) {
 		struct row row = row_empty;
-		char name[64];
+		char name[96];
 
 		snprintf(name, sizeof(name), "  added by %s", contenders[i].name);
 		row.name = name;
