@@ -92,11 +92,11 @@ static bool read_part(const char *part, size_t length, const char *before, size_
 
 	if (bare > 6 && !strncmp(part + bare - 6, ".scope", 6))
 		bare -= 6;
-	if (bare < ID_LENGTH || !is_id(part + bare - ID_LENGTH, ID_LENGTH))
-		return read_lxc(part, length, before, before_length, whose);
-	engine = engine_of_prefix(part, bare - ID_LENGTH);
+	engine = bare >= ID_LENGTH && is_id(part + bare - ID_LENGTH, ID_LENGTH)
+		     ? engine_of_prefix(part, bare - ID_LENGTH)
+		     : NULL;
 	if (!engine)
-		return false;
+		return read_lxc(part, length, before, before_length, whose);
 	if (!*engine && before_length == 6 && !strncmp(before, "docker", 6))
 		engine = "docker";
 	else if (!*engine)

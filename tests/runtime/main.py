@@ -12,11 +12,13 @@ import cases_install
 import cases_lxc
 import cases_many
 import cases_oci
+import cases_metrics
 import cases_podman
+import cases_ps
 from results import exit_status, report, run_cases
 
 MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
-           cases_daemon, cases_control, cases_install]
+           cases_daemon, cases_control, cases_ps, cases_metrics, cases_install]
 
 
 def main():
