@@ -142,14 +142,43 @@ static bool observe(const struct trace_hooks *trace, struct listener *listener,
 	return false;
 }
 
-void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
+/* A control that is nothing to us, but whose end the trace wants to see. */
+static bool is_the_traces(struct listener *listener, struct journal_slot *slot)
 {
 	const struct trace_hooks *trace = listener->engine->options.trace;
+	struct nvos54_parameters control;
+	uint64_t address;
 
-	if (trace && !observe(trace, listener, slot)) {
+	if (read_control(slot, &control, &address) ||
+	    watch_table_has(&listener->watch, control.cmd) ||
+	    control.paramsSize > JOURNAL_DESK_PARAMS || !trace->executes(trace->context, &control))
+		return false;
+	slot->control = control;
+	slot->control_address = address;
+	slot->received_ns = engine_now_ns();
+	return true;
+}
+
+/* Returns whether the call goes the way that it goes without a trace. */
+static __attribute__((noinline, cold)) bool call_traced(struct executor *executor,
+							struct listener *listener,
+							struct journal_slot *slot)
+{
+	if (!observe(listener->engine->options.trace, listener, slot)) {
 		pass(executor, listener, slot);
-		return;
+		return false;
 	}
+	if (!is_the_traces(listener, slot))
+		return true;
+	remember(executor, listener, (pid_t)slot->notification.pid);
+	handle(executor, listener, slot);
+	return false;
+}
+
+void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
+{
+	if (listener->engine->options.trace && !call_traced(executor, listener, slot))
+		return;
 	remember(executor, listener, (pid_t)slot->notification.pid);
 	if (is_ours(executor, listener, slot))
 		handle(executor, listener, slot);
@@ -387,6 +416,15 @@ static void release_call(struct call *call)
 	target_release(&call->target);
 }
 
+/* What carries no PIDs is executed for a trace, as it is. */
+static int answer_by_driver(struct call *call)
+{
+	if (!call->layout)
+		return call_execute_own(call);
+	return call->params && size_is_known(call) ? handlers[call->layout->call](call)
+						   : refuse_by_driver(call);
+}
+
 /* What became of a handled call. */
 enum outcome { ANSWER, PASS, TROUBLE };
 
@@ -417,7 +455,8 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	if (device != DRIVER_DEVICE_CONTROL)
 		return device == DRIVER_DEVICE_UNKNOWN ? TROUBLE : PASS;
 	in_init_ns = call->target.pid_ns_id == NSFS_INIT_PID;
-	if (!policy_handles(call->pids, &listener->entry->settings, call->layout, in_init_ns))
+	if (call->layout &&
+	    !policy_handles(call->pids, &listener->entry->settings, call->layout, in_init_ns))
 		return PASS;
 	call->view = (struct pid_view){.method = options->pid_lookup,
 				       .host = in_init_ns ||
@@ -429,8 +468,7 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	if (!notify_id_valid(listener->fd, slot->notification.id))
 		return TROUBLE;
 	atomic_store(&slot->phase, JOURNAL_IN_DRIVER);
-	result = call->params && size_is_known(call) ? handlers[call->layout->call](call)
-						     : refuse_by_driver(call);
+	result = answer_by_driver(call);
 	/* Who could not be looked up would be missing from the answer. */
 	if (result == -EAGAIN || result == -ENOMEM || shortage_was_noted())
 		return TROUBLE;

@@ -290,6 +290,7 @@ static int open_trace(struct back *back, struct mpu_error *error)
 	const struct trace_options trace = {.lines = options->trace,
 					    .summary = options->trace_summary,
 					    .json = options->trace_json,
+					    .execute = options->trace_execute,
 					    .path = options->trace_path,
 					    .selection = options->trace_selection,
 					    .driver = back->plan->driver,

@@ -19,6 +19,7 @@ enum option_id {
 	OPTION_STATS,
 	OPTION_TRACE,
 	OPTION_TRACE_FORMAT,
+	OPTION_TRACE_EXECUTE,
 	OPTION_PID_LOOKUP,
 	OPTION_FD_LOOKUP,
 	OPTION_HELP,
@@ -50,6 +51,8 @@ static const char usage[] =
 	"                          only these calls: KIND is escape, uvm, control, class\n"
 	"                          or status, NAME may be a pattern, ! before it excepts\n"
 	"  -c, --trace-summary     print a table of the calls at the end\n"
+	"  --trace-execute         run controls in COMMAND's place, where that is the same\n"
+	"                          to the driver, so that their status is seen\n"
 	"  --pid-lookup=nsfs|nspid how PIDs are looked up (the best this kernel has)\n"
 	"  --fd-lookup=thread|process\n"
 	"                          how descriptors are taken (the best this kernel has)\n"
@@ -69,6 +72,7 @@ static const struct option long_options[] = {
 	{"stats", optional_argument, NULL, OPTION_STATS},
 	{"trace", optional_argument, NULL, OPTION_TRACE},
 	{"trace-format", required_argument, NULL, OPTION_TRACE_FORMAT},
+	{"trace-execute", no_argument, NULL, OPTION_TRACE_EXECUTE},
 	{"trace-only", required_argument, NULL, 'e'},
 	{"trace-summary", no_argument, NULL, 'c'},
 	{"pid-lookup", required_argument, NULL, OPTION_PID_LOOKUP},
@@ -188,6 +192,9 @@ static int apply(int id, struct run_options *options)
 	case OPTION_TRACE_FORMAT:
 		return parse_two(OPTION_TRACE_FORMAT, optarg, "json", "text",
 				 &options->trace_json);
+	case OPTION_TRACE_EXECUTE:
+		options->trace_execute = true;
+		return -1;
 	case 'e':
 		return parse_selection(optarg, options);
 	case 'c':
@@ -236,10 +243,13 @@ static int check_trace(const struct run_options *options)
 				"out --socket\n");
 		return RUN_EXIT_OWN;
 	}
-	if (traced || (!options->trace_selection && !options->trace_json))
+	if (traced ||
+	    !(options->trace_selection || options->trace_json || options->trace_execute))
 		return -1;
 	fprintf(stderr, "mpu-run: %s says how calls are traced: give --trace or -c too\n",
-		options->trace_selection ? "-e" : "--trace-format");
+		options->trace_selection ? "-e"
+		: options->trace_json	 ? "--trace-format"
+					 : "--trace-execute");
 	return RUN_EXIT_OWN;
 }
 

@@ -31,6 +31,7 @@ struct run_options {
 	bool trace;		/* a line for each call */
 	bool trace_summary;	/* a table of them at the end */
 	bool trace_json;
+	bool trace_execute; /* runs in COMMAND's place what may be, to see its end */
 	const char *trace_path; /* or NULL: standard error */
 	struct selection *trace_selection; /* or NULL: all */
 	enum pidmap_method pid_lookup;

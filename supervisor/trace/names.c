@@ -64,3 +64,22 @@ const struct nvabi_call *names_find(const struct names *names, enum nvabi_kind k
 		   ? &names->call[low]
 		   : NULL;
 }
+
+static int find_no_data(const struct nvabi_field *field, void *context)
+{
+	(void)context;
+	switch (field->role) {
+	case NVABI_ROLE_POINTER:
+	case NVABI_ROLE_FD:
+	case NVABI_ROLE_PID:
+	case NVABI_ROLE_KERNEL:
+		return 1;
+	default:
+		return !strcmp(field->type, "pointer") || !strcmp(field->type, "address");
+	}
+}
+
+bool names_is_plain(struct nvabi_abi *abi, const char *structure)
+{
+	return nvabi_abi_fields(abi, structure, true, find_no_data, NULL) == 0;
+}

@@ -15,4 +15,8 @@ void names_free(struct names *names);
 const struct nvabi_call *names_find(const struct names *names, enum nvabi_kind kind,
 				    uint32_t number);
 
+/* Whether STRUCTURE, all of it, is plain data: numbers, texts and handles, which mean the same
+ * whoever gives them to the driver. No pointers, descriptors, PIDs or kernel addresses. */
+bool names_is_plain(struct nvabi_abi *abi, const char *structure);
+
 #endif

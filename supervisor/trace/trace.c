@@ -214,6 +214,24 @@ static void received(void *context, int listener, const struct seccomp_notif *no
 		trace_call_free(call);
 }
 
+/* CONTROL was read again since the call was looked at. */
+static bool executes(void *context, const struct nvos54_parameters *control)
+{
+	struct trace *trace = context;
+	struct worker *worker = this_worker(trace);
+	const struct trace_call *call = worker ? worker->current : NULL;
+	const struct nvabi_call *known =
+	    call && call->inner_kind == NVABI_CONTROL ? call->inner : NULL;
+
+	if (!trace->options.execute || !known || known->number != control->cmd ||
+	    trace_call_is_legacy(call))
+		return false;
+	if (!control->paramsSize)
+		return !control->params;
+	return known->structure && control->paramsSize == known->size &&
+	       names_is_plain(worker->abi, known->structure);
+}
+
 static void executed(void *context, uint64_t nanoseconds)
 {
 	struct worker *worker = this_worker(context);
@@ -301,7 +319,7 @@ struct trace *trace_open(const struct trace_options *options, struct mpu_error *
 		return NULL;
 	}
 	trace->options = *options;
-	trace->hooks = (struct trace_hooks){received, executed, answered, trace};
+	trace->hooks = (struct trace_hooks){received, executes, executed, answered, trace};
 	pthread_mutex_init(&trace->lock, NULL);
 	held_begin(&trace->held, finish, trace);
 	trace_devices_find(&trace->devices, &options->driver, options->dev_root);

@@ -16,6 +16,7 @@ struct trace_options {
 	bool lines;   /* one a call */
 	bool summary; /* a table at the end */
 	bool json;
+	bool execute; /* controls whose parameters are plain data are run in the caller's place */
 	const char *path;		   /* NULL: standard error */
 	const struct selection *selection; /* borrowed; NULL: everything */
 	struct driver driver;

@@ -213,6 +213,47 @@ def test_handled_calls_have_status_time_and_what_they_changed():
     expect(changed and changed[0][0]["host"] == changed[0][0]["target"] > 1, f"pidTbl: {changed}")
 
 
+def test_executed_controls_give_the_program_what_they_give_it_without():
+    """Every status and every byte of the answer, and of each the status in the trace."""
+    code = """
+control(client, PROBED, bytes(384))
+control(client, PROBED, bytes(12))
+control(client, 0x2080018d, bytes(3812))
+control(0xdead, PROBED, bytes(384))
+control(client, PROBED, bytes(384), envelope=True)
+control(client, ID_INFO, struct.pack("8I", 0x100, 0, 0, 0, 0, 0, 0, 0))
+control(client, ID_INFO, struct.pack("8I", 0x999, 0, 0, 0, 0, 0, 0, 0))
+control(client, 0x2080f159, b"xyz!")
+control(client, ID_INFO, b"")
+"""
+    native = subprocess.run([PYTHON, "-c", CALLER, Here.simrm.directory, "rm", code],
+                            capture_output=True, text=True, timeout=20)
+    done, lines, table = traced(lambda options: caller(code, options=options), "--trace-execute",
+                                "--policy=off", "-c")
+    expect_equal(done.stdout, native.stdout, f"what the program got, with {done.stderr!r}")
+    got = [line.split() for line in done.stdout.splitlines() if line.startswith("0x")]
+    controls = [line for line in lines if "control" in line]
+    answered = [line for line in controls if line["end"] == "answered"]
+    # All but those of a wrong size, the one with PIDs, the unknown one.
+    expect_equal([line["end"] == "answered" for line in controls],
+                 [True, False, False, True, True, True, True, False, False], "answered")
+    for words, line in zip(got, controls):
+        if line in answered:
+            expect_equal(line["status"] == "NV_OK", words[2] == "0", f"status of {line}")
+            expect(line["seconds"] > 0, f"time of {line}")
+    expect_equal(sum(row["executed"] for row in table["summary"]), len(answered), "in the table")
+
+
+def test_execution_shows_the_status_of_most_controls_and_changes_no_answer():
+    def look(options):
+        done = mpu_run(*gpu_ps(), options=["--pid-ns", *options])
+        return done.returncode, re.sub(r"\d{2}:\d{2}:\d{2}", "", done.stdout)
+    expect_equal(look(["-c", "--trace-execute"]), look([]), "gpu-ps")
+    _, lines, _ = traced(run_gpu_ps, "--pid-ns", "--trace-execute", "-e", "control=*")
+    seen = sum(line["status"] is not None for line in lines)
+    expect(seen >= len(lines) - 1, f"{seen} statuses of {len(lines)} controls")
+
+
 def test_pids_are_told_as_target_and_host_see_them():
     script = (f"{Here.programs.gpu_hold} --dev-root={Here.simrm.directory} --seconds=3 & sleep 1; "
               f"{' '.join(gpu_ps())} >/dev/null; wait")
@@ -428,6 +469,7 @@ def test_options_that_make_no_sense_are_refused_with_the_cure():
     expect_refused(["--trace", "-e"], "-e")
     expect_refused(["-e", "control=x"], "--trace", "-c")
     expect_refused(["--trace-format=json"], "--trace", "-c")
+    expect_refused(["--trace-execute"], "--trace-execute", "-c")
     expect_refused(["--trace", "--trace-format=xml"], "text", "json")
     expect_refused(["--trace", "--socket=/run/mpu/mpud.sock"], "--socket")
     expect_refused(["--trace=/no/such/directory/t"], "/no/such/directory/t", "No such file")
@@ -473,6 +515,8 @@ def test_overhead_is_measured():
         for name, options in (("no trace", []), ("-c", ["-c"]),
                               ("--trace", [f"--trace={directory}/t"]),
                               ("--trace -e uvm=*", [f"--trace={directory}/t", "-e", "uvm=*"]),
+                              ("--trace --trace-execute", [f"--trace={directory}/t",
+                                                           "--trace-execute"]),
                               ("--trace, JSON", [f"--trace={directory}/t", "--trace-format=json"])):
             rates[name] = max(calls_per_second(options) for _ in range(3))
             print(f"overhead: {name}: {rates[name]:.0f} calls/s, "

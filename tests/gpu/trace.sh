@@ -15,6 +15,7 @@ trap 'rm -rf "$work"' EXIT
 # Where the devices are: set only to try this script with the simulated driver.
 root=${MPU_DEV_ROOT:+--dev-root=$MPU_DEV_ROOT}
 limit='timeout -k 5 60'
+options= # of the runs that are compared
 passed=0 failed=0
 
 main() {
@@ -88,22 +89,33 @@ traced() {
 	local name=$1
 
 	shift
-	title "$*"
+	options=
+	trace_and_compare "$name" "$@"
+	echo 'the table:'
+	$limit "$work/mpu-run" $root -c -- "$@" 2>&1 >/dev/null | head -n 40
+	# The CUDA program checks its own result.
+	options=--trace-execute
+	trace_and_compare "$name-executed" "$@"
+}
+
+trace_and_compare() {
+	local name=$1
+
+	shift
+	title "$* $options"
 	check "$* runs under a trace" counted "$name" "$@"
 	check "$*: the calls are those that the program counts" \
 		python3 "$here/trace_compare.py" counts "$work/$name.json" "$work/$name.counted"
 	check "$*: every call has a name or is a legacy one" \
 		python3 "$here/trace_compare.py" names "$work/$name.json"
 	python3 "$here/trace_compare.py" show "$work/$name.json"
-	echo 'the table:'
-	$limit "$work/mpu-run" $root -c -- "$@" 2>&1 >/dev/null | head -n 40
 }
 
 counted() {
 	local name=$1
 
 	shift
-	$limit "$work/mpu-run" $root --trace="$work/$name.json" --trace-format=json -c -- \
+	$limit "$work/mpu-run" $root --trace="$work/$name.json" --trace-format=json -c $options -- \
 		env LD_PRELOAD="$work/count_calls.so" COUNT_CALLS="$work/$name.counted" "$@" \
 		>"$work/$name.out"
 }
@@ -116,6 +128,7 @@ mpu_run, root, file, name, *command = sys.argv[1:]
 run = [mpu_run] + ([root] if root else [])
 ways = {"without mpu-run": [], "mpu-run": run + ["--"], "mpu-run -c": run + ["-c", "--"],
         "mpu-run --trace": run + [f"--trace={file}", "--"],
+        "mpu-run --trace --trace-execute": run + [f"--trace={file}", "--trace-execute", "--"],
         "mpu-run --trace, JSON": run + [f"--trace={file}", "--trace-format=json", "--"]}
 best, calls = {}, 0
 for turn in range(5):

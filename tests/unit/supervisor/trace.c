@@ -330,3 +330,25 @@ Test(trace_call, the_table_counts_and_ends_with_what_is_not_known)
 	trace_call_free(known);
 	trace_call_free(other);
 }
+
+/* ---- What may be executed ---- */
+
+Test(trace_call, only_plain_data_is_executed)
+{
+	static const struct {
+		const char *structure;
+		bool plain;
+	} cases[] = {
+		{"NV0000_CTRL_GPU_GET_PROBED_IDS_PARAMS", true},
+		{"NV2080_CTRL_GPU_GET_NAME_STRING_PARAMS", true},
+		{"NV2080_CTRL_GR_GET_INFO_PARAMS", false},		  /* a pointer */
+		{"NV2080_CTRL_GPU_GET_PIDS_PARAMS", false},		  /* PIDs */
+		{"NV2080_CTRL_GPU_GET_PID_INFO_PARAMS", false},		  /* PIDs in a list */
+		{"NV0000_CTRL_OS_UNIX_EXPORT_OBJECT_TO_FD_PARAMS", false}, /* a descriptor */
+		{"NO_SUCH_STRUCTURE", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		cr_expect_eq(names_is_plain(abi, cases[i].structure), cases[i].plain, "%s",
+			     cases[i].structure);
+}
