@@ -105,7 +105,7 @@ struct executors {
 	pthread_cond_t work, ended;
 	struct work *queue, **queue_end;
 	struct executor *all[EXECUTORS_MAX]; /* NULL: free */
-	unsigned int started, idle;
+	unsigned int started, idle, queued;
 	bool refused; /* the last one could not be started */
 	bool stopping;
 };

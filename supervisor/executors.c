@@ -107,10 +107,12 @@ static void enqueue(struct engine *engine, struct work *work)
 	}
 	container->executors++;
 	put_last(&executors->queue, &executors->queue_end, work);
-	if (executors->idle)
+	/* One that was woken and has not come yet counts as idle still. */
+	if (executors->idle > executors->queued)
 		pthread_cond_signal(&executors->work);
 	else
 		start_one(engine);
+	executors->queued++;
 }
 
 void executors_help(struct engine *engine)
@@ -293,6 +295,7 @@ static void *executor_thread(void *argument)
 		struct work *work = take_first(&executors->queue);
 
 		if (work) {
+			executors->queued--;
 			work_off(executor, work);
 			continue;
 		}
