@@ -28,8 +28,8 @@ main() {
 	sed -n '1,3p;12,16p' "$work/text" | cut -c1-300
 	check 'a text trace of nvidia-smi has lines' test -s "$work/text"
 	title 'What a trace costs'
-	cost 'nvidia-smi' $smi
-	cost 'CUDA program' $cuda
+	check 'nvidia-smi runs in each way' cost 'nvidia-smi' $smi
+	check 'the CUDA program runs in each way' cost 'CUDA program' $cuda
 
 	title 'Result'
 	echo "$passed checks passed, $failed failed"
@@ -130,12 +130,15 @@ ways = {"without mpu-run": [], "mpu-run": run + ["--"], "mpu-run -c": run + ["-c
         "mpu-run --trace": run + [f"--trace={file}", "--"],
         "mpu-run --trace --trace-execute": run + [f"--trace={file}", "--trace-execute", "--"],
         "mpu-run --trace, JSON": run + [f"--trace={file}", "--trace-format=json", "--"]}
-best, calls = {}, 0
+best, calls, status = {}, 0, None
 for turn in range(5):
     for way, prefix in ways.items():
         began = time.monotonic()
-        subprocess.run(prefix + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       timeout=60)
+        done = subprocess.run(prefix + command, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=60)
+        status = done.returncode if status is None else status
+        if done.returncode != status:
+            sys.exit(f"{name}, {way}: exit status {done.returncode}, natively {status}")
         best[way] = min(best.get(way, 1e9), time.monotonic() - began)
         if way.endswith("JSON"):
             with open(file, encoding="utf-8") as lines:
