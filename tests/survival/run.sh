@@ -23,10 +23,12 @@ if [ "$(id -u)" != 0 ]; then
 fi
 if [ "${2-}" = --long ]; then
 	python soak.py 2000 50 50
+	python systemd.py 50
 	python hostile.py --rounds=7 --seconds=3 --summary="$root/docs/hostile.md"
 	python faults/faults.py --summary="$root/docs/faults.md"
 else
 	python soak.py 60 3 3
+	python systemd.py 3
 	python hostile.py
 	python faults/faults.py --short
 fi
