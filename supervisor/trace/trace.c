@@ -268,6 +268,8 @@ static void answered(void *context, uint64_t id, const struct seccomp_notif_resp
 		return;
 	worker->current = NULL;
 	if (response->flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE) {
+		/* They are printed by now; many may be held back. */
+		free(steal_ptr(call->params.bytes));
 		held_put(&trace->held, call);
 		return;
 	}
