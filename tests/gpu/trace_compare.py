@@ -41,13 +41,24 @@ def counts(trace, counted):
     return bool(lines) and got == expected
 
 
+# A class of the public headers of which they name no control.
+BINAPI = 0x2081
+
+
+def is_internal(line):
+    return key_of(line)[0] == "control" and key_of(line)[1] >> 16 == BINAPI
+
+
 def names(trace):
     lines = read_trace(trace)
-    unknown = Counter(name_of(line) for line in lines if not line["known"] and not line["legacy"])
+    nameless = [line for line in lines if not line["known"] and not line["legacy"]]
+    internal = Counter(name_of(line) for line in nameless if is_internal(line))
+    unknown = Counter(name_of(line) for line in nameless if not is_internal(line))
     legacy = Counter(name_of(line) for line in lines if line["legacy"])
     kinds = Counter(key_of(line)[0] for line in lines)
     print("calls by kind:", dict(kinds))
     print(f"legacy (bit 15): {sum(legacy.values())} calls: {dict(legacy)}")
+    print(f"of NV2081_BINAPI, in no public header: {dict(internal)}")
     print(f"without a name: {sum(unknown.values())} calls: {dict(unknown)}")
     return bool(lines) and not unknown
 
