@@ -47,6 +47,8 @@ wait_until() {
 
 start_driver() {
 	mkdir -p /gpu
+	# What the last one said is not what this one says.
+	rm -f /tmp/simrm.out /tmp/neighbour.out
 	simrm --cuse --driver-version="$1" --data=/lib/simrm --foreground /gpu >/tmp/simrm.out \
 		2>/tmp/simrm.log &
 	simrm_pid=$!
