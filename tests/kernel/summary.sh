@@ -76,7 +76,7 @@ write_summary() {
 		Of the facilities, \`wait-killable\` keeps signals from disturbing a call that is being answered,
 		\`sync-wake-up\` makes calls cheaper, \`pidfd-thread\` takes a descriptor from the very thread,
 		\`nsfs-pids\` translates PIDs in the kernel.
-		What a kernel has not got mpu makes up for: by the leader's descriptors, by NSpid,.
+		What a kernel has not got mpu makes up for: by the leader's descriptors and by NSpid.
 
 	END
 	row '' release_of
