@@ -169,8 +169,8 @@ mirror() {
 make_root() {
 	local from
 	from=$(mirror)
-	debootstrap --variant=minbase bookworm "$target" "${from:-http://deb.debian.org/debian}" ||
-		return
+	# Where apt knows none, debootstrap takes the archive that it knows itself.
+	debootstrap --variant=minbase bookworm "$target" ${from:+"$from"} || return
 	mount --bind "$target" "$target" && mount --make-private "$target" &&
 		mount -t proc proc "$target/proc" &&
 		mount --rbind --make-rslave /dev "$target/dev" &&
