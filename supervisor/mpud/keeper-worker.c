@@ -152,7 +152,8 @@ static void hold_listener(struct keeper *keeper, const struct channel_message *m
 	struct journal_listener *entry;
 	uint32_t pending = JOURNAL_LISTENER_PENDING;
 
-	if (!parcel || message->index >= JOURNAL_LISTENERS || message->which >= parcel->fd_count)
+	if (!parcel || message->index >= JOURNAL_LISTENERS || message->which >= parcel->fd_count ||
+	    parcel->fd[message->which] < 0)
 		return;
 	entry = journal_listener(keeper->journal, message->index);
 	keeper_hold(keeper, message->index, parcel->fd[message->which]);
