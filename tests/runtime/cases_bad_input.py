@@ -65,10 +65,19 @@ def send(data, fds=(), path=None):
         return answer(sock)
 
 
+def settled():
+    """What mpud has when it is done with what came before."""
+    before = None
+    while before != (now := world.mpud_process.resources()):
+        before = now
+        time.sleep(0.3)
+    return before
+
+
 @contextmanager
 def others_are_unharmed():
     """A container is served meanwhile, and mpud keeps nothing."""
-    before = world.mpud_process.resources()
+    before = settled()
     yield
     look()
     expect(world.mpud_process.process.poll() is None, "mpud ended")
