@@ -144,7 +144,7 @@ struct engine {
 	struct listener **open; /* by their numbers */
 	/* The slots that a former engine left in use, until they are taken up. */
 	uint32_t left_count;
-	uint32_t left[JOURNAL_SLOTS];
+	struct work *left;
 	_Atomic bool draining, stopping;
 	bool remembers_threads; /* this release records thread ids */
 	pid_t process;
@@ -211,8 +211,9 @@ static inline void watch_active(struct watch *watch)
 
 /* succession.c */
 
-/* Looks which slots a former engine left in use. */
-void succession_begin(struct engine *engine);
+/* Looks which slots a former engine left in use. Returns 0 or -ENOMEM: once begun, no record is lost for
+ * want of memory. */
+int succession_begin(struct engine *engine);
 /* Waits until no former owner of SLOT can write to the target any more. Returns false when the target
  * does not wait for an answer. */
 bool succession_wait(struct listener *listener, struct journal_slot *slot);

@@ -162,6 +162,7 @@ static void free_engine(struct engine *engine)
 {
 	pthread_mutex_destroy(&engine->lock);
 	free(engine->open);
+	free(engine->left);
 	free(engine);
 }
 
@@ -199,11 +200,10 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	begin_counters(engine);
 	execute_bad_address();
 	engine->open = calloc(JOURNAL_LISTENERS, sizeof(*engine->open));
-	if (!engine->open) {
+	if (!engine->open || succession_begin(engine)) {
 		free_engine(engine);
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
 	}
-	succession_begin(engine);
 	executors_start(&engine->executors);
 	result = idle_start(engine, error);
 	if (!result)

@@ -241,7 +241,6 @@ static void take_up(struct executor *executor, struct work *work)
 	else
 		call_taken_up(executor, work->listener, slot);
 	journal_give(engine->journal, slot);
-	free(work);
 }
 
 /* A slot bears its owner's mark from the start, so that a successor knows whose it was. */

@@ -79,26 +79,23 @@ void forward_end(struct listener *listener)
 	release(listener->source);
 }
 
-static struct work *new_work(struct engine_source *source, int fd)
+/* A listener of its own for one notification, with the work on it. */
+static struct listener *new_listener(struct engine_source *source, int fd)
 {
 	struct engine *engine = source->engine;
-	struct work *work = calloc(1, sizeof(*work));
+	struct listener *listener = listener_new(engine, fd, source->index);
 
-	if (!work)
+	if (!listener)
 		return NULL;
-	work->listener = listener_new(engine, fd, source->index);
-	work->record = work->listener ? journal_take(engine->journal) : NULL;
-	if (work->record) {
-		work->listener->source = source;
+	listener->work.record = journal_take(engine->journal);
+	if (listener->work.record) {
+		listener->source = source;
 		atomic_fetch_add(&source->references, 1);
-		return work;
+		return listener;
 	}
 	/* It owns its descriptor as long as it has no source. */
-	if (work->listener) {
-		work->listener->fd = -1;
-		listener_release(work->listener);
-	}
-	free(work);
+	listener->fd = -1;
+	listener_release(listener);
 	return NULL;
 }
 
@@ -106,22 +103,22 @@ void engine_take(struct engine_source *source, int fd, const struct seccomp_noti
 		 engine_answer *answer, void *context)
 {
 	struct engine *engine = source->engine;
-	struct work *work = NULL;
+	struct listener *listener = NULL;
 	struct journal_slot *slot;
 
 	if (!atomic_load(&engine->draining) && atomic_load(&source->references) <= IN_FLIGHT)
-		work = new_work(source, fd);
-	if (!work) {
+		listener = new_listener(source, fd);
+	if (!listener) {
 		atomic_fetch_add(&engine->counters->retried, 1);
 		answer(context, (struct seccomp_notif_resp){.error = -EAGAIN});
 		return;
 	}
-	work->listener->answer = answer;
-	work->listener->context = context;
-	slot = work->record;
+	listener->answer = answer;
+	listener->context = context;
+	slot = listener->work.record;
 	slot->listener = source->index;
 	slot->generation = source->entry->generation;
 	slot->notification = *notification;
 	atomic_store(&slot->phase, JOURNAL_RECEIVED);
-	executors_submit(engine, work);
+	executors_submit(engine, &listener->work);
 }

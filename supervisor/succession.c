@@ -7,17 +7,25 @@
 #include "supervisor/kernel/notify.h"
 #include "supervisor/target.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* Of the workers that a record ends, and of those that end while they have it. */
 enum { DEATHS_MAX = 2, RETRIES_MAX = 16 };
 
-void succession_begin(struct engine *engine)
+int succession_begin(struct engine *engine)
 {
-	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++)
-		if (atomic_load(&journal_slot(engine->journal, i)->phase) != JOURNAL_FREE)
-			engine->left[engine->left_count++] = i;
+	engine->left = calloc(JOURNAL_SLOTS, sizeof(*engine->left));
+	if (!engine->left)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++) {
+		struct journal_slot *slot = journal_slot(engine->journal, i);
+
+		if (atomic_load(&slot->phase) != JOURNAL_FREE)
+			engine->left[engine->left_count++].record = slot;
+	}
+	return 0;
 }
 
 static bool is_undead(const struct journal_header *header, pid_t process)
@@ -94,14 +102,13 @@ static bool was_never_filled(struct engine *engine, const struct journal_slot *s
 	       !may_write(engine, slot);
 }
 
-static void take_up(struct engine *engine, struct journal_slot *slot)
+static void take_up(struct engine *engine, struct work *work)
 {
+	struct journal_slot *slot = work->record;
 	struct listener *listener = find_listener(engine, slot);
-	struct work *work = listener ? calloc(1, sizeof(*work)) : NULL;
 
 	find_writer(slot);
-	if (!work || was_never_filled(engine, slot)) {
-		free(work);
+	if (!listener || was_never_filled(engine, slot)) {
 		if (listener)
 			listener_release(listener);
 		journal_give(engine->journal, slot);
@@ -110,14 +117,14 @@ static void take_up(struct engine *engine, struct journal_slot *slot)
 	blame(engine, listener, slot);
 	atomic_fetch_add(&engine->counters->taken_up, 1);
 	atomic_store(&slot->owner, 0);
-	*work = (struct work){.listener = listener, .record = slot};
+	work->listener = listener;
 	executors_submit(engine, work);
 }
 
 unsigned int engine_take_up(struct engine *engine)
 {
 	for (uint32_t i = 0; i < engine->left_count; i++)
-		take_up(engine, journal_slot(engine->journal, engine->left[i]));
+		take_up(engine, &engine->left[i]);
 	atomic_store(&journal_header(engine->journal)->crashed_thread, 0);
 	return engine->left_count;
 }

@@ -48,7 +48,7 @@ static void watch_for_crashes(struct journal *journal)
 		sigaction(fatal[i], &action, NULL);
 }
 
-/* On a ring's thread. Where the keeper does not get to reading, a cue stands in the journal. */
+/* On the engine's idle thread. Where the keeper does not get to reading, a cue stands in the journal. */
 static void listener_closed(void *context, uint32_t index)
 {
 	const struct worker *worker = context;

@@ -138,7 +138,6 @@ void __wrap_executors_submit(struct engine *of, struct work *work)
 	fuzz_check(current->answers - before <= 1, "answered %u times", current->answers - before);
 	journal_give(of->journal, work->record);
 	listener_release(work->listener);
-	free(work);
 }
 
 /* ---- What stands in the journal ---- */
@@ -246,8 +245,9 @@ static void succeed(struct run *run)
 	engine.left_count = 0;
 	for (uint32_t i = 0; i < LISTENERS; i++)
 		engine.open[i] = listener_new(&engine, open("/dev/null", O_RDWR | O_CLOEXEC), i);
-	succession_begin(&engine);
+	fuzz_check(!succession_begin(&engine), "no memory");
 	engine_take_up(&engine);
+	free(engine.left);
 	for (uint32_t i = 0; i < LISTENERS; i++) {
 		listener_release(engine.open[i]);
 		engine.open[i] = NULL;

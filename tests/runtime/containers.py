@@ -76,7 +76,7 @@ class Mpud:
 
     def resources(self):
         """Descriptors of keeper and worker by what they are, and children now. Threads only need to
-        be few, as those of the pool are made when there is work for one more, and stay."""
+        be few, as executors are made when there is work for one more, and stay."""
         kinds = Counter()
         for pid in [self.process.pid, self.worker()]:
             folder = Path(f"/proc/{pid}")
