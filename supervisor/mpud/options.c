@@ -29,6 +29,11 @@ static const char usage[] =
     "  --shared-pids=allow|deny\n"
     "                          deny memory in which the driver writes host PIDs\n"
     "                          (allow)\n"
+    "  --confine=WORDS         the most that a container may call of the driver, by\n"
+    "                          its needs: compute,utility,graphics,video,display,\n"
+    "                          ngx,compat32,all,profiling,rdma,fabric-imex; log:\n"
+    "                          refuse nothing, say what would be; strict: no user\n"
+    "                          memory pinned\n"
     "  --driver-version=V      take this version, do not ask the driver\n"
     "  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
     "  --watchdog=SECONDS      replace a worker that gives no sign of life for so\n"
@@ -50,6 +55,7 @@ enum option_id {
 	OPTION_VIEW,
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
+	OPTION_CONFINE,
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
 	OPTION_WATCHDOG,
@@ -69,6 +75,7 @@ static const struct option long_options[] = {
     {"view", required_argument, NULL, OPTION_VIEW},
     {"policy", required_argument, NULL, OPTION_POLICY},
     {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
+    {"confine", required_argument, NULL, OPTION_CONFINE},
     {"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
     {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
@@ -102,7 +109,9 @@ static bool parse_level(const char *word)
 	return false;
 }
 
-static bool set_option(int id, const char *value, struct mpud_options *options)
+/* ERROR is filled where there is more to say than that VALUE is none. */
+static bool set_option(int id, const char *value, struct mpud_options *options,
+		       struct mpu_error *error)
 {
 	switch (id) {
 	case OPTION_SOCKET:
@@ -123,6 +132,8 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 		return mpu_policy_parse(value, &options->settings.policy);
 	case OPTION_SHARED_PIDS:
 		return mpu_shared_pids_parse(value, &options->settings.deny_shared_pids);
+	case OPTION_CONFINE:
+		return !mpu_confine_parse(value, &options->settings.confine, error);
 	case OPTION_DRIVER_VERSION:
 		options->driver_version = value;
 		return value[0];
@@ -147,6 +158,7 @@ static bool set_option(int id, const char *value, struct mpud_options *options)
 
 int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 {
+	struct mpu_error error = {0};
 	int id, index;
 
 	*options = (struct mpud_options){.watchdog = 5};
@@ -158,14 +170,19 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 			return puts("mpud " MPU_VERSION) < 0;
 		if (id == '?')
 			return 1;
-		if (!set_option(id, optarg, options)) {
-			fprintf(stderr, "mpud: --%s does not take %s: see mpud --help\n",
-				long_options[index].name, optarg);
+		if (!set_option(id, optarg, options, &error)) {
+			fprintf(stderr, "mpud: --%s does not take %s: %s\n",
+				long_options[index].name, optarg,
+				error.code ? error.text : "see mpud --help");
 			return 1;
 		}
 	}
 	if (options->metrics && metrics_excuse()) {
 		fprintf(stderr, "mpud: --metrics: %s\n", metrics_excuse());
+		return 1;
+	}
+	if (mpu_settings_complete(&options->settings, &error)) {
+		fprintf(stderr, "mpud: %s\n", error.text);
 		return 1;
 	}
 	if (optind == argc)

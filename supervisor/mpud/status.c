@@ -75,9 +75,13 @@ static void add_settings(struct json_object *object, const struct mpu_settings *
 	static const char *const policies[] = {
 	    [MPU_POLICY_AUTO] = "auto", [MPU_POLICY_ALWAYS] = "always", [MPU_POLICY_OFF] = "off"};
 
+	char confine[MPU_CONFINE_TEXT];
+
 	add_text(object, "view", views[settings->view]);
 	add_text(object, "policy", policies[settings->policy]);
 	add_text(object, "shared_pids", settings->deny_shared_pids ? "deny" : "allow");
+	add_text(object, "confine",
+		 settings->confine ? mpu_confine_words(settings->confine, confine) : "off");
 }
 
 /* ---- Containers ---- */

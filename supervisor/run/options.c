@@ -13,6 +13,7 @@ enum option_id {
 	OPTION_VIEW,
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
+	OPTION_CONFINE,
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
 	OPTION_SOCKET,
@@ -40,6 +41,10 @@ static const char usage[] =
 	"  --shared-pids=allow|deny\n"
 	"                          deny memory in which the driver writes host PIDs\n"
 	"                          (allow)\n"
+	"  --confine=WORDS         let COMMAND make only the driver calls for these:\n"
+	"                          compute,utility,graphics,video,display,ngx,compat32,\n"
+	"                          all,profiling,rdma,fabric-imex; log: refuse nothing,\n"
+	"                          say what would be; strict: no user memory pinned\n"
 	"  --driver-version=V      take this version, do not ask the driver\n"
 	"  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
 	"  --socket=PATH           let the mpud that listens there supervise COMMAND\n"
@@ -66,6 +71,7 @@ static const struct option long_options[] = {
 	{"view", required_argument, NULL, OPTION_VIEW},
 	{"policy", required_argument, NULL, OPTION_POLICY},
 	{"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
+	{"confine", required_argument, NULL, OPTION_CONFINE},
 	{"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
 	{"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
@@ -156,6 +162,16 @@ static int parse_selection(const char *expression, struct run_options *options)
 	return RUN_EXIT_OWN;
 }
 
+static int parse_confine(const char *words, uint32_t *confine)
+{
+	struct mpu_error error = {0};
+
+	if (!mpu_confine_parse(words, confine, &error))
+		return -1;
+	fprintf(stderr, "mpu-run: --confine=%s: %s\n", words, error.text);
+	return RUN_EXIT_OWN;
+}
+
 static int apply(int id, struct run_options *options)
 {
 	switch (id) {
@@ -174,6 +190,8 @@ static int apply(int id, struct run_options *options)
 		return mpu_shared_pids_parse(optarg, &options->settings.deny_shared_pids)
 			       ? -1
 			       : bad_value(id, optarg, "allow or deny");
+	case OPTION_CONFINE:
+		return parse_confine(optarg, &options->settings.confine);
 	case OPTION_DRIVER_VERSION:
 		options->driver_version = optarg;
 		return -1;
@@ -233,6 +251,16 @@ static int refuse(int id, char *const *argv)
 	return RUN_EXIT_OWN;
 }
 
+static int complete_settings(struct mpu_settings *settings)
+{
+	struct mpu_error error = {0};
+
+	if (!mpu_settings_complete(settings, &error))
+		return -1;
+	fprintf(stderr, "mpu-run: %s\n", error.text);
+	return RUN_EXIT_OWN;
+}
+
 /* What would be ignored without a word. */
 static int check_trace(const struct run_options *options)
 {
@@ -268,6 +296,8 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 			return result;
 	}
 	result = check_trace(options);
+	if (result < 0)
+		result = complete_settings(&options->settings);
 	if (result >= 0)
 		return result;
 	options->command = argv + optind;
