@@ -1,8 +1,9 @@
 """Runs the workloads of bench.sh in every variant, one round after the other, and prints one table.
 
-  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] PROGRAMS
+  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] [--confine] PROGRAMS
 
-PROGRAMS is the directory with mpu-run, mpu-agent and gpu-work.
+PROGRAMS is the directory with mpu-run, mpu-agent and gpu-work. --confine: bare, plain and confined, which
+has bars of its own.
 
 A value is the time of a whole run, or what the program measured of its own work. The ratio is the
 median of the ratios of a round's runs to its bare run; its spread is the quartiles of these.
@@ -20,12 +21,19 @@ HERE = Path(__file__).resolve().parent
 
 
 class Workload:
-    """Name, command, rounds, whether it prints its own time, the bar for mpu-run's ratio, and the
-    variants that it is run in (all)."""
+    """Name, command, rounds, whether it prints its own time, the bar for mpu-run's ratio, the
+    variants that it is run in (all), and the bar for the ratio when confined."""
 
-    def __init__(self, name, argv, rounds, measures_itself=False, bar=None, variants=None):
+    def __init__(self, name, argv, rounds, measures_itself=False, bar=None, variants=None,
+                 confined_bar=None):
         self.name, self.argv, self.rounds = name, argv, rounds
         self.measures_itself, self.bar, self.variants = measures_itself, bar, variants
+        self.confined_bar = confined_bar
+
+    def bar_of(self, variant):
+        if "--confine" in variant:
+            return self.confined_bar
+        return self.bar if variant.startswith("mpu-run") else None
 
 
 def workloads(programs):
@@ -36,15 +44,22 @@ def workloads(programs):
     few = ["bare", "mpu-run", "agent without sync wake-up"]
     return [
         Workload("nvidia-smi", ["nvidia-smi"], 40, bar=1.04),
-        Workload("CUDA start-up, whole program", [work, "start"], 25, bar=1.02),
+        Workload("CUDA start-up, whole program", [work, "start"], 25, bar=1.02,
+                 confined_bar=1.3),
         Workload("10,000 cudaMalloc + cudaFree", [work, "malloc"], 9, True, 1.05),
         Workload("1,000,000 kernel launches", [*fixed, work, "launch"], 15, True, 1.005, few),
         Workload("PyTorch training step", [*fixed, sys.executable, f"{HERE}/bench_torch.py"],
-                 9, True, 1.005, few),
+                 9, True, 1.005, few, confined_bar=1.01),
     ]
 
 
-def variants(programs):
+def variants(programs, confine):
+    if confine:
+        return {
+            "bare": [],
+            "mpu-run": [f"{programs}/mpu-run", "--"],
+            "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"],
+        }
     return {
         "bare": [],
         "mpu-run": [f"{programs}/mpu-run", "--"],
@@ -97,9 +112,9 @@ def report(workload, values):
                "quartiles_ms": quartiles(own), "ratio": ratio, "ratio_quartiles": quartiles(ratios),
                "values_ms": own}
         bar = ""
-        if name.startswith("mpu-run") and workload.bar:
-            row |= {"bar": workload.bar, "met": ratio <= workload.bar}
-            bar = f"  [bar {workload.bar:g}: {'met' if row['met'] else 'NOT MET'}]"
+        if workload.bar_of(name):
+            row |= {"bar": workload.bar_of(name), "met": ratio <= workload.bar_of(name)}
+            bar = f"  [bar {row['bar']:g}: {'met' if row['met'] else 'NOT MET'}]"
         print(f"  {name:<44}{row['median_ms']:>10.3f}{row['quartiles_ms'][0]:>11.3f}"
               f"{row['quartiles_ms'][1]:>10.3f}{ratio:>9.4f}{row['ratio_quartiles'][0]:>9.4f}"
               f"{row['ratio_quartiles'][1]:>8.4f}{bar}", flush=True)
@@ -125,16 +140,19 @@ def write_json(path, rows):
 def main():
     options = {word.split("=")[0]: word.partition("=")[2] for word in sys.argv[1:-1]}
     programs = sys.argv[-1]
-    prefixes = variants(programs)
+    confine = "--confine" in options
+    prefixes = variants(programs, confine)
     words = tuple(options.get("--only", "").split(","))
     rows = []
     scale = float(options.get("--scale", 1))
     for workload in workloads(programs):
         if workload.name.startswith(words):
-            own = {name: prefixes[name] for name in workload.variants or prefixes}
+            own = {name: prefixes[name] for name in prefixes
+                   if confine or name in (workload.variants or prefixes)}
             rounds = 2 if "--quick" in options else max(2, round(workload.rounds * scale))
             rows += report(workload, measure(workload, own, rounds))
-            count(programs, workload)
+            if not confine:
+                count(programs, workload)
             if "--json" in options:
                 write_json(options["--json"], rows)
 

@@ -1,0 +1,40 @@
+#!/bin/bash
+# Confined programs on a machine with an NVIDIA GPU: what runs, with results as in bare runs; who is seen
+# inside and on the host; what happens when proxies and mpud's workers are killed; what is left behind.
+# Needs root, the static programs, nvcc, Python with PyTorch, and for the kills runc.
+#
+#   tests/gpu/confine.sh [OPTIONS] [BUILD-DIRECTORY [RUNC]]     build-static and runc, where none is named
+#
+#   --caps=WORDS   what is allowed (compute,utility)
+#   --only=WORDS   of parts, views, who, kills, strict, gpus (without, all but gpus)
+#
+# Exit status 0 only when no check failed. Costs: tests/gpu/bench.sh --confine.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build= runc= options=()
+work=$(mktemp -d /tmp/mpu-confine.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+for argument; do
+	case $argument in
+	--caps=* | --only=*) options+=("$argument") ;;
+	-h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
+	-*) echo "$0: unknown option $argument; see --help" >&2 && exit 2 ;;
+	*) if [ -z "$build" ]; then build=$argument; else runc=$argument; fi ;;
+	esac
+done
+build=$(cd "${build:-$here/../../build-static}" && pwd) || exit 1
+for program in mpu-run mpud mpuctl mpu-runtime; do
+	path=$(find "$build" -type f -perm -u+x -name $program | head -n 1)
+	[ -n "$path" ] || { echo "no $program under $build: build the preset static first" && exit 1; }
+	install -m 755 "$path" "$work/" || exit 1
+done
+chmod 755 "$work"
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+nvcc -O2 -arch="sm_$capability" -o "$work/gpu-confine" "$here/confine.cu" -lcublas -lcuda || exit 1
+nvcc -O2 -arch="sm_$capability" -o "$work/compute" "$here/compute.cu" || exit 1
+uname -srm
+head -n 1 /proc/driver/nvidia/version
+nvidia-smi -L
+"$work/mpu-run" --version
+python3 "$here/confine.py" "${options[@]}" "$work" "${runc:-runc}"
