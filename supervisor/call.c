@@ -77,7 +77,7 @@ static uint64_t coarse_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void remember(struct executor *executor, struct listener *listener, pid_t tid)
+static inline void remember(struct executor *executor, struct listener *listener, pid_t tid)
 {
 	const struct engine *engine = listener->engine;
 	const struct mpu_settings *settings = &listener->entry->settings;
@@ -127,17 +127,15 @@ static bool is_ours(struct executor *executor, struct listener *listener, struct
 	return true;
 }
 
-/* A trace's filter catches more. Returns whether the call is one of those that are looked at without. */
-static bool observe(const struct trace_hooks *trace, struct listener *listener,
-		    const struct journal_slot *slot)
+/* A trace's filter catches more. */
+static bool is_looked_at(const struct journal_slot *slot)
 {
-	const struct seccomp_notif *notification = &slot->notification;
+	const uint64_t request = slot->notification.data.args[1];
 	uint32_t count;
 	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
 
-	trace->received(trace->context, listener->fd, notification);
 	for (uint32_t i = 0; i < count; i++)
-		if ((notification->data.args[1] & watched[i].mask) == watched[i].value)
+		if ((request & watched[i].mask) == watched[i].value)
 			return true;
 	return false;
 }
@@ -145,13 +143,12 @@ static bool observe(const struct trace_hooks *trace, struct listener *listener,
 /* A control that is nothing to us, but whose end the trace wants to see. */
 static bool is_the_traces(struct listener *listener, struct journal_slot *slot)
 {
-	const struct trace_hooks *trace = listener->engine->options.trace;
 	struct nvos54_parameters control;
 	uint64_t address;
 
 	if (read_control(slot, &control, &address) ||
 	    watch_table_has(&listener->watch, control.cmd) ||
-	    control.paramsSize > JOURNAL_DESK_PARAMS || !trace->executes(trace->context, &control))
+	    control.paramsSize > JOURNAL_DESK_PARAMS || !traced_executes(&control))
 		return false;
 	slot->control = control;
 	slot->control_address = address;
@@ -159,29 +156,34 @@ static bool is_the_traces(struct listener *listener, struct journal_slot *slot)
 	return true;
 }
 
-/* Returns whether the call goes the way that it goes without a trace. */
-static __attribute__((noinline, cold)) bool call_traced(struct executor *executor,
-							struct listener *listener,
-							struct journal_slot *slot)
+static inline void look_at(struct executor *executor, struct listener *listener,
+			   struct journal_slot *slot)
 {
-	if (!observe(listener->engine->options.trace, listener, slot)) {
-		pass(executor, listener, slot);
-		return false;
-	}
-	if (!is_the_traces(listener, slot))
-		return true;
 	remember(executor, listener, (pid_t)slot->notification.pid);
-	handle(executor, listener, slot);
-	return false;
+	if (is_ours(executor, listener, slot))
+		handle(executor, listener, slot);
+}
+
+__attribute__((cold)) void call_received_traced(struct executor *executor,
+						struct listener *listener,
+						struct journal_slot *slot)
+{
+	if (!is_looked_at(slot)) {
+		pass(executor, listener, slot);
+	} else if (is_the_traces(listener, slot)) {
+		remember(executor, listener, (pid_t)slot->notification.pid);
+		handle(executor, listener, slot);
+	} else {
+		look_at(executor, listener, slot);
+	}
 }
 
 void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
-	if (listener->engine->options.trace && !call_traced(executor, listener, slot))
-		return;
-	remember(executor, listener, (pid_t)slot->notification.pid);
-	if (is_ours(executor, listener, slot))
-		handle(executor, listener, slot);
+	if (atomic_load_explicit(&listener->container->tracer, memory_order_relaxed))
+		tracer_call(executor, listener, slot);
+	else
+		look_at(executor, listener, slot);
 }
 
 /* ---- Handled calls ---- */
@@ -214,11 +216,11 @@ void put_u64(uint8_t *base, size_t offset, uint64_t value)
 
 static int execute(const struct call *call, struct nvos54_parameters *control)
 {
-	uint64_t before = call->trace ? engine_now_ns() : 0;
+	uint64_t before = traced_now ? engine_now_ns() : 0;
 	int result = execute_control(call->fd, &call->target, control);
 
-	if (call->trace)
-		call->trace->executed(call->trace->context, engine_now_ns() - before);
+	if (traced_now)
+		traced_executed(engine_now_ns() - before);
 	return result == EXECUTE_NO_IDENTITY ? -EAGAIN : result;
 }
 
@@ -543,7 +545,6 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 		.pids = &engine->options.pids,
 		.driver = &engine->options.driver,
 		.roster = engine->roster,
-		.trace = engine->options.trace,
 		.label = listener->container->label,
 		.target = TARGET_NONE,
 		.fd = -1,

@@ -8,7 +8,6 @@
 #include "supervisor/pidmap.h"
 #include "supervisor/roster.h"
 #include "supervisor/target.h"
-#include "supervisor/trace.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +25,6 @@ struct call {
 	const struct nvabi_pids *pids;
 	const struct driver *driver;
 	struct roster *roster;
-	const struct trace_hooks *trace; /* or NULL */
 	const char *label;
 	/* The target and a duplicate of its open file; owned by the call. */
 	struct target target;

@@ -30,6 +30,7 @@ struct container {
 	char label[JOURNAL_LABEL];
 	unsigned int references; /* under the engine's lock, as next */
 	struct container *next;
+	struct tracer *_Atomic tracer; /* who is told of its calls, or NULL */
 	_Atomic uint32_t trouble; /* calls answered EAGAIN in a row */
 	/* Under the lock of the executors: */
 	unsigned int executors;
@@ -139,8 +140,9 @@ struct engine {
 	struct watch watch;
 	_Atomic uint32_t listeners;
 	uint64_t seen_turns;	/* engine_is_alive()'s */
-	pthread_mutex_t lock;	/* of the next two */
+	pthread_mutex_t lock;	/* of the next three */
 	struct container *containers;
+	struct tracer *tracers;
 	struct listener **open; /* by their numbers */
 	/* The slots that a former engine left in use, until they are taken up. */
 	uint32_t left_count;
@@ -156,14 +158,30 @@ uint64_t engine_now_ns(void);
 struct listener *listener_new(struct engine *engine, int fd, uint32_t index);
 /* Answers the target of LISTENER's notification ID. */
 void listener_answer(struct listener *listener, uint64_t id, struct seccomp_notif_resp response);
-/* Its answers are told to the engine's trace. */
-void listener_trace(struct listener *listener);
 /* At the end of a listener that has a source. */
 void forward_end(struct listener *listener);
 struct listener *listener_reference(struct listener *listener);
 void listener_release(struct listener *listener);
 /* Its last process has ended: it is of the engine no longer. */
 void listener_end(struct listener *listener);
+
+/* tracers.c */
+
+/* The call of this thread that somebody is told of, or NULL. */
+struct traced_call;
+extern __thread struct traced_call *traced_now;
+
+/* Under the engine's lock: a container that is new is traced from its first call on. */
+struct tracer *tracer_for(struct engine *engine, const char *label);
+/* An engine's own, of all containers. Returns 0 or -ENOMEM. */
+int tracers_start(struct engine *engine);
+void tracers_stop(struct engine *engine);
+/* One call of a container that has a tracer, from the look at it to the answer. */
+void tracer_call(struct executor *executor, struct listener *listener, struct journal_slot *slot);
+/* Of traced_now: */
+bool traced_executes(const struct nvos54_parameters *control);
+void traced_executed(uint64_t nanoseconds);
+void traced_answered(const struct seccomp_notif_resp *response);
 
 /* idle.c */
 
@@ -220,6 +238,9 @@ bool succession_wait(struct listener *listener, struct journal_slot *slot);
 
 /* call.c: what happens to one notification, from the look at it to the answer. */
 void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot);
+/* The same, of a call that is traced. */
+void call_received_traced(struct executor *executor, struct listener *listener,
+			  struct journal_slot *slot);
 /* The same for a record that was taken up. */
 void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 /* Answers EAGAIN, which NVIDIA's libraries take for a reason to call again. */

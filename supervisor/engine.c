@@ -49,6 +49,7 @@ static struct container *container_get(struct engine *engine, const char *label)
 	if (!container && (container = calloc(1, sizeof(*container)))) {
 		snprintf(container->label, sizeof(container->label), "%s", label);
 		container->next = engine->containers;
+		atomic_store(&container->tracer, tracer_for(engine, label));
 		engine->containers = container;
 	}
 	if (container)
@@ -129,8 +130,6 @@ struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 	listener->references = 1;
 	listener->work.listener = listener;
 	watch_table_build(&listener->watch, &engine->options.pids, &entry->settings);
-	if (engine->options.trace)
-		listener_trace(listener);
 	return listener;
 }
 
@@ -160,6 +159,7 @@ int engine_add_listener(struct engine *engine, int fd, uint32_t index, bool begi
 
 static void free_engine(struct engine *engine)
 {
+	tracers_stop(engine);
 	pthread_mutex_destroy(&engine->lock);
 	free(engine->open);
 	free(engine->left);
@@ -200,7 +200,7 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	begin_counters(engine);
 	execute_bad_address();
 	engine->open = calloc(JOURNAL_LISTENERS, sizeof(*engine->open));
-	if (!engine->open || succession_begin(engine)) {
+	if (!engine->open || succession_begin(engine) || tracers_start(engine)) {
 		free_engine(engine);
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
 	}

@@ -27,7 +27,7 @@ struct engine_options {
 	enum pidmap_method pid_lookup;
 	bool use_pidfd_thread; /* false: duplicate descriptors through the thread group's leader */
 	struct journal *journal; /* borrowed; journal_begin() was called */
-	const struct trace_hooks *trace; /* borrowed, or NULL */
+	const struct trace_hooks *trace; /* of all containers; borrowed, or NULL */
 	const struct sandbox *sandbox; /* borrowed, of its threads; or NULL */
 	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */
@@ -84,6 +84,14 @@ bool engine_drain(struct engine *engine, unsigned int timeout_ms);
 /* Stops the threads and frees all. Listeners are closed: where no copies are held, calls that wait,
  * and later ones of their processes, fail with ENOSYS. Waits for calls in the driver. */
 void engine_stop(struct engine *engine);
+
+/* Tells HOOKS (borrowed until they are released) of the calls of the container LABEL from now on, also
+ * of listeners that it gets later. Returns 0, -EBUSY where somebody is told of them already, or
+ * -ENOMEM. */
+int engine_trace(struct engine *engine, const char *label, const struct trace_hooks *hooks);
+
+/* Tells HOOKS of no more calls, but of those in flight to their end. */
+void engine_untrace(struct engine *engine, const struct trace_hooks *hooks);
 
 /* Counts since the journal was made. */
 struct engine_stats {

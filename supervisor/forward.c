@@ -43,27 +43,13 @@ void engine_remove_source(struct engine_source *source)
 	release(source);
 }
 
-/* A traced listener's. Its executors share it, so that it stays. */
-static void answer_traced(void *context, struct seccomp_notif_resp response)
-{
-	const struct listener *listener = context;
-	const struct trace_hooks *trace = listener->engine->options.trace;
-
-	trace->answered(trace->context, response.id, &response);
-	notify_respond(listener->fd, &response);
-}
-
-void listener_trace(struct listener *listener)
-{
-	listener->answer = answer_traced;
-	listener->context = listener;
-}
-
 void listener_answer(struct listener *listener, uint64_t id, struct seccomp_notif_resp response)
 {
 	engine_answer *answer = listener->answer;
 
 	response.id = id;
+	if (traced_now)
+		traced_answered(&response);
 	if (listener->source)
 		listener->answer = NULL;
 	if (answer)

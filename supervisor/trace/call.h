@@ -52,6 +52,7 @@ struct trace_call {
 	struct trace_piece params;
 	/* As text: what went in, and what came out. */
 	struct text entered, left;
+	bool unprinted; /* for want of room: not put into words */
 	bool executed;
 	uint64_t driver_ns;
 	enum trace_end end;

@@ -73,6 +73,16 @@ static enum trace_device by_inode(const struct trace_devices *devices, const str
 								  : TRACE_DEVICE_NONE;
 }
 
+/* A program may call its files what it likes; this goes to a terminal. */
+static void put_name(const char *target, char *name)
+{
+	int i = 0;
+
+	for (; target[i] && i < TRACE_DEVICE_NAME - 1; i++)
+		name[i] = target[i] > ' ' && target[i] < 0x7f ? target[i] : '?';
+	name[i] = '\0';
+}
+
 enum trace_device trace_device_of(struct trace_devices *devices, pid_t tid, int fd, char *name)
 {
 	char link[48], target[PATH_MAX];
@@ -85,6 +95,6 @@ enum trace_device trace_device_of(struct trace_devices *devices, pid_t tid, int 
 		return TRACE_DEVICE_NONE;
 	length = readlink(link, target, sizeof(target) - 1);
 	target[length > 0 ? length : 0] = '\0';
-	snprintf(name, TRACE_DEVICE_NAME, "%.*s", TRACE_DEVICE_NAME - 1, target);
+	put_name(target, name);
 	return devices->driver.by_inode ? by_inode(devices, &st, target) : by_number(devices, &st);
 }

@@ -1,6 +1,7 @@
 #include "supervisor/trace/held.h"
 
 #include "base/cleanup.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,9 @@
 
 /* How often those are looked at that are held back, and how long. */
 enum { TICK_NS = 20000000, LONGEST_MS = 1000 };
+
+/* One a thread that calls: a program of more threads than this is told less of. */
+enum { HELD_MAX = 4096 };
 
 enum activity {
 	IN_CALL,   /* the thread waits in this very call */
@@ -80,6 +84,21 @@ static void look(struct held *held)
 			continue;
 		}
 		*link = call->next;
+		held->count--;
+		held->finish(held->context, call);
+	}
+}
+
+/* All that is left is told as it stands. */
+static void let_go(struct held *held)
+{
+	while (held->first) {
+		struct trace_call *call = held->first;
+
+		held->first = call->next;
+		held->count--;
+		if (!has_ended(call))
+			call->end = TRACE_UNSEEN;
 		held->finish(held->context, call);
 	}
 }
@@ -111,6 +130,7 @@ static void *held_thread(void *argument)
 		wait_a_tick(held);
 		look(held);
 	}
+	let_go(held);
 	pthread_mutex_unlock(&held->lock);
 	return NULL;
 }
@@ -127,7 +147,7 @@ static void start(struct held *held)
 {
 	sigset_t all, before;
 
-	sigfillset(&all);
+	signals_of_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	held->stopping = false;
 	held->started = !pthread_create(&held->thread, NULL, held_thread, held);
@@ -139,10 +159,15 @@ void held_put(struct held *held, struct trace_call *call)
 	pthread_mutex_lock(&held->lock);
 	if (!held->started)
 		start(held);
-	call->next = held->first;
-	held->first = call;
-	if (!call->next)
-		pthread_cond_signal(&held->wake);
+	if (held->count >= HELD_MAX) {
+		held->finish(held->context, call);
+	} else {
+		call->next = held->first;
+		held->first = call;
+		held->count++;
+		if (!call->next)
+			pthread_cond_signal(&held->wake);
+	}
 	pthread_mutex_unlock(&held->lock);
 }
 
@@ -155,6 +180,7 @@ void held_settle(struct held *held, pid_t tid, uint64_t address, uint32_t size)
 		if (call->tid != tid)
 			continue;
 		*link = call->next;
+		held->count--;
 		trace_call_read_status(call, address, size);
 		held->finish(held->context, call);
 		break;
@@ -172,14 +198,7 @@ void held_stop(struct held *held)
 		pthread_join(held->thread, NULL);
 	held->started = false;
 	pthread_mutex_lock(&held->lock);
-	while (held->first) {
-		struct trace_call *call = held->first;
-
-		held->first = call->next;
-		if (!has_ended(call))
-			call->end = TRACE_UNSEEN;
-		held->finish(held->context, call);
-	}
+	let_go(held);
 	pthread_mutex_unlock(&held->lock);
 }
 

@@ -22,17 +22,18 @@ struct trace {
 	struct line_style style;
 	struct nvabi_abi *abi; /* NULL: nothing is known of the release */
 	struct names *names;
-	pthread_key_t worker;
 	struct held held;
-	pthread_mutex_t lock; /* of the summary and of what is written */
+	pthread_mutex_t lock; /* of the next three, and of what is written */
+	struct reader *idle;
 	struct summary summary;
-	int fd;
+	bool finished;
+	int fd; /* -1: there is a sink */
 };
 
-/* An executor's own. */
-struct worker {
-	struct nvabi_abi *abi;	    /* is one thread's; NULL: nothing is known */
-	struct trace_call *current; /* what it is at */
+/* A handle of the ABI, which is one thread's at a time. */
+struct reader {
+	struct nvabi_abi *abi;
+	struct reader *next;
 };
 
 /* ---- Output ---- */
@@ -62,52 +63,87 @@ static bool is_selected(const struct trace *trace, const struct trace_call *call
 	return selection_has_status(trace->options.selection, status.name ? &status : NULL);
 }
 
+static void write_out(struct trace *trace, const char *bytes, size_t length)
+{
+	const struct trace_sink *sink = trace->options.sink;
+
+	if (sink)
+		sink->write(sink->context, bytes, length);
+	else
+		write_whole(trace->fd, bytes, length);
+}
+
 /* Takes the call, of which all is known that will be. */
 static void finish(void *context, struct trace_call *call)
 {
 	struct trace *trace = context;
+	const struct trace_sink *sink = trace->options.sink;
 	struct text line cleanup_text = {0};
 
 	if (is_selected(trace, call)) {
-		if (trace->options.lines)
+		if (trace->options.lines && !call->unprinted)
 			line_print(call, &trace->style, &line);
 		pthread_mutex_lock(&trace->lock);
-		if (trace->options.summary)
+		if (trace->options.summary && !trace->finished)
 			summary_add(&trace->summary, call);
-		if (line.length)
-			write_whole(trace->fd, line.bytes, line.length);
+		if (call->unprinted)
+			sink->drop(sink->context);
+		else if (line.length)
+			write_out(trace, line.bytes, line.length);
 		pthread_mutex_unlock(&trace->lock);
 	}
 	trace_call_free(call);
 }
 
-/* ---- A call ---- */
+/* ---- Readers ---- */
 
-/* Returns NULL without memory. */
-static struct worker *this_worker(struct trace *trace)
+/* Returns NULL where nothing is known of the release, and without memory. */
+static struct reader *take_reader(struct trace *trace)
 {
-	struct worker *worker = pthread_getspecific(trace->worker);
+	struct reader *reader;
 
-	if (worker)
-		return worker;
-	worker = calloc(1, sizeof(*worker));
-	if (!worker || pthread_setspecific(trace->worker, worker)) {
-		free(worker);
+	if (!trace->abi)
 		return NULL;
-	}
-	if (trace->abi && nvabi_abi_open(&trace->options.driver.version, &worker->abi))
-		worker->abi = NULL;
-	return worker;
+	pthread_mutex_lock(&trace->lock);
+	reader = trace->idle;
+	if (reader)
+		trace->idle = reader->next;
+	pthread_mutex_unlock(&trace->lock);
+	if (reader || !(reader = calloc(1, sizeof(*reader))))
+		return reader;
+	if (!nvabi_abi_open(&trace->options.driver.version, &reader->abi))
+		return reader;
+	free(reader);
+	return NULL;
 }
 
-static void free_worker(void *argument)
+static void give_reader(struct trace *trace, struct reader *reader)
 {
-	struct worker *worker = argument;
-
-	nvabi_abi_close(worker->abi);
-	trace_call_free(worker->current);
-	free(worker);
+	if (!reader)
+		return;
+	pthread_mutex_lock(&trace->lock);
+	reader->next = trace->idle;
+	trace->idle = reader;
+	pthread_mutex_unlock(&trace->lock);
 }
+
+static struct nvabi_abi *abi_of(const struct reader *reader)
+{
+	return reader ? reader->abi : NULL;
+}
+
+static void free_readers(struct trace *trace)
+{
+	struct reader *reader;
+
+	while ((reader = trace->idle)) {
+		trace->idle = reader->next;
+		nvabi_abi_close(reader->abi);
+		free(reader);
+	}
+}
+
+/* ---- A call ---- */
 
 /* Who the caller is, for the translation of PIDs. */
 struct caller {
@@ -177,96 +213,119 @@ static uint32_t argument_size(uint64_t request)
 	return size ? size : 16384;
 }
 
-/* 1. What is it? 2. What does it say? 3. It was the trapped thread's memory that was read. 4. Its
- * last call is over. 5. The line is begun where it will be wanted. */
-static void received(void *context, int listener, const struct seccomp_notif *notification)
+/* Returns the call, or NULL where it is not to be shown. */
+static struct trace_call *look_at(struct trace *trace, const struct seccomp_notif *notification,
+				  enum trace_device device, const char *name,
+				  struct nvabi_abi *abi)
+{
+	const struct trace_sink *sink = trace->options.sink;
+	struct select_name names[TRACE_NAMES];
+	struct timespec now;
+	struct trace_call *call =
+	    trace_call_new(notification, device, name, abi ? trace->names : NULL, abi);
+
+	if (!call)
+		return NULL;
+	if (!selection_has_call(trace->options.selection, names, trace_call_names(call, names))) {
+		trace_call_free(call);
+		return NULL;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	call->began_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	identify(call);
+	call->unprinted = trace->options.lines && sink && !sink->has_room(sink->context);
+	if (!call->unprinted)
+		format(trace, abi, call, NULL, &call->entered);
+	return call;
+}
+
+/* 1. What is it? 2. What does it say? 3. Its last call is over. 4. It was the trapped thread's memory
+ * that was read. */
+static void *received(void *context, int listener, const struct seccomp_notif *notification)
 {
 	struct trace *trace = context;
 	const pid_t tid = (pid_t)notification->pid;
-	struct select_name names[TRACE_NAMES];
 	char name[TRACE_DEVICE_NAME];
-	struct timespec now;
 	enum trace_device device =
 	    trace_device_of(&trace->devices, tid, (int)notification->data.args[0], name);
-	struct worker *worker = this_worker(trace);
 	struct trace_call *call = NULL;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (worker)
-		trace_call_free(steal_ptr(worker->current));
-	if (worker && device != TRACE_DEVICE_NONE)
-		call = trace_call_new(notification, device, name, worker->abi ? trace->names : NULL,
-				      worker->abi);
+	if (device != TRACE_DEVICE_NONE) {
+		struct reader *reader = take_reader(trace);
+
+		call = look_at(trace, notification, device, name, abi_of(reader));
+		give_reader(trace, reader);
+	}
 	held_settle(&trace->held, tid, notification->data.args[2],
 		    argument_size(notification->data.args[1]));
-	if (!call)
-		return;
-	identify(call);
-	call->began_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	if (!selection_has_call(trace->options.selection, names, trace_call_names(call, names))) {
-		trace_call_free(call);
-		return;
-	}
-	format(trace, worker->abi, call, NULL, &call->entered);
-	if (notify_id_valid(listener, notification->id))
-		worker->current = call;
-	else
-		trace_call_free(call);
+	if (!call || notify_id_valid(listener, notification->id))
+		return call;
+	trace_call_free(call);
+	return NULL;
 }
 
 /* CONTROL was read again since the call was looked at. */
-static bool executes(void *context, const struct nvos54_parameters *control)
+static bool executes(void *context, void *its, const struct nvos54_parameters *control)
 {
 	struct trace *trace = context;
-	struct worker *worker = this_worker(trace);
-	const struct trace_call *call = worker ? worker->current : NULL;
-	const struct nvabi_call *known =
-	    call && call->inner_kind == NVABI_CONTROL ? call->inner : NULL;
+	const struct trace_call *call = its;
+	const struct nvabi_call *known = call->inner_kind == NVABI_CONTROL ? call->inner : NULL;
+	struct reader *reader;
+	bool plain;
 
 	if (!trace->options.execute || !known || known->number != control->cmd ||
 	    trace_call_is_legacy(call))
 		return false;
 	if (!control->paramsSize)
 		return !control->params;
-	return known->structure && control->paramsSize == known->size &&
-	       names_is_plain(worker->abi, known->structure);
+	if (!known->structure || control->paramsSize != known->size)
+		return false;
+	reader = take_reader(trace);
+	plain = reader && names_is_plain(reader->abi, known->structure);
+	give_reader(trace, reader);
+	return plain;
 }
 
-static void executed(void *context, uint64_t nanoseconds)
+static void executed(void *context, void *its, uint64_t nanoseconds)
 {
-	struct worker *worker = this_worker(context);
+	struct trace_call *call = its;
 
-	if (!worker || !worker->current)
-		return;
-	worker->current->executed = true;
-	worker->current->driver_ns += nanoseconds;
+	(void)context;
+	call->executed = true;
+	call->driver_ns += nanoseconds;
 }
 
-static void see_end(struct trace *trace, struct nvabi_abi *abi, struct trace_call *call)
+static void vanished(void *context, void *call)
+{
+	(void)context;
+	trace_call_free(call);
+}
+
+static void see_end(struct trace *trace, struct trace_call *call)
 {
 	struct trace_piece after[2];
+	struct reader *reader;
 
 	trace_call_read_again(call, after);
 	if (after[0].bytes && call->status_offset >= 0) {
 		memcpy(&call->status, after[0].bytes + call->status_offset, sizeof(call->status));
 		call->has_status = true;
 	}
-	format(trace, abi, call, after, &call->left);
+	reader = take_reader(trace);
+	if (!call->unprinted)
+		format(trace, abi_of(reader), call, after, &call->left);
+	give_reader(trace, reader);
 	if (!strcmp(call->left.bytes ? call->left.bytes : "", "{}"))
 		text_free(&call->left);
 	free(after[0].bytes);
 	free(after[1].bytes);
 }
 
-static void answered(void *context, uint64_t id, const struct seccomp_notif_resp *response)
+static void answered(void *context, void *its, const struct seccomp_notif_resp *response)
 {
 	struct trace *trace = context;
-	struct worker *worker = this_worker(trace);
-	struct trace_call *call = worker ? worker->current : NULL;
+	struct trace_call *call = its;
 
-	if (!call || call->id != id)
-		return;
-	worker->current = NULL;
 	if (response->flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE) {
 		/* They are printed by now; many may be held back. */
 		free(steal_ptr(call->params.bytes));
@@ -276,23 +335,43 @@ static void answered(void *context, uint64_t id, const struct seccomp_notif_resp
 	call->end = TRACE_ANSWERED;
 	call->errnum = -response->error;
 	if (!call->errnum)
-		see_end(trace, worker->abi, call);
+		see_end(trace, call);
 	finish(trace, call);
+}
+
+static void released(void *context)
+{
+	const struct trace *trace = context;
+
+	if (trace->options.sink)
+		trace->options.sink->released(trace->options.sink->context);
 }
 
 /* ---- The whole ---- */
 
-static int open_output(const char *path)
+/* Returns 0 or -errno with ERROR filled. */
+static int open_output(struct trace *trace, struct mpu_error *error)
 {
-	return path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644)
-		    : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	const char *path = trace->options.path;
+
+	trace->fd = -1;
+	if (trace->options.sink)
+		return 0;
+	trace->fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644)
+			 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (trace->fd >= 0)
+		return 0;
+	return mpu_fail(error, errno, "cannot write the trace to %s: %s",
+			path ? path : "standard error", strerror(errno));
 }
 
-static bool wants_colour(int fd)
+static bool wants_colour(const struct trace *trace)
 {
 	const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
 
-	return isatty(fd) && !(refused && *refused) && !(terminal && !strcmp(terminal, "dumb"));
+	if (trace->options.json || trace->options.sink)
+		return !trace->options.json && trace->options.sink->colour;
+	return isatty(trace->fd) && !(refused && *refused) && !(terminal && !strcmp(terminal, "dumb"));
 }
 
 static int find_names(struct trace *trace, struct mpu_error *error)
@@ -315,27 +394,27 @@ struct trace *trace_open(const struct trace_options *options, struct mpu_error *
 {
 	struct trace *trace = calloc(1, sizeof(*trace));
 
-	if (!trace || pthread_key_create(&trace->worker, free_worker)) {
-		free(trace);
+	if (!trace) {
 		mpu_fail(error, ENOMEM, "cannot trace: %s", strerror(ENOMEM));
 		return NULL;
 	}
 	trace->options = *options;
-	trace->hooks = (struct trace_hooks){received, executes, executed, answered, trace};
+	trace->hooks = (struct trace_hooks){.received = received,
+					    .executes = executes,
+					    .executed = executed,
+					    .answered = answered,
+					    .vanished = vanished,
+					    .released = released,
+					    .context = trace};
 	pthread_mutex_init(&trace->lock, NULL);
 	held_begin(&trace->held, finish, trace);
 	trace_devices_find(&trace->devices, &options->driver, options->dev_root);
-	trace->fd = open_output(options->path);
-	if (trace->fd < 0)
-		mpu_fail(error, errno, "cannot write the trace to %s: %s",
-			 options->path ? options->path : "standard error", strerror(errno));
-	if (trace->fd < 0 || find_names(trace, error)) {
+	if (open_output(trace, error) || find_names(trace, error)) {
 		trace_close(trace);
 		return NULL;
 	}
-	trace->style = (struct line_style){.json = options->json,
-					   .colour = !options->json && wants_colour(trace->fd),
-					   .abi = trace->abi};
+	trace->style = (struct line_style){
+	    .json = options->json, .colour = wants_colour(trace), .abi = trace->abi};
 	return trace;
 }
 
@@ -345,7 +424,7 @@ void trace_close(struct trace *trace)
 		return;
 	held_end(&trace->held);
 	pthread_mutex_destroy(&trace->lock);
-	pthread_key_delete(trace->worker);
+	free_readers(trace);
 	summary_free(&trace->summary);
 	names_free(trace->names);
 	nvabi_abi_close(trace->abi);
@@ -371,6 +450,8 @@ void trace_finish(struct trace *trace)
 			     release);
 	pthread_mutex_lock(&trace->lock);
 	summary_print(&trace->summary, release, trace->options.json, &table);
+	trace->finished = trace->options.sink != NULL;
+	if (table.bytes)
+		write_out(trace, table.bytes, table.length);
 	pthread_mutex_unlock(&trace->lock);
-	write_whole(trace->fd, table.bytes ? table.bytes : "", table.length);
 }

@@ -12,12 +12,25 @@
 
 struct trace;
 
+/* Who takes the lines, where they go into no file. All but the last are called with a lock held, or
+ * on the way of a call: they do not wait for anything. */
+struct trace_sink {
+	bool colour;
+	/* Whether a line would be taken. Where not, a call is not even put into words. */
+	bool (*has_room)(void *context);
+	void (*write)(void *context, const char *bytes, size_t length); /* whole lines */
+	void (*drop)(void *context);		    /* a line that there was no room for */
+	void (*released)(void *context);	    /* as of struct trace_hooks */
+	void *context;
+};
+
 struct trace_options {
 	bool lines;   /* one a call */
 	bool summary; /* a table at the end */
 	bool json;
 	bool execute; /* controls whose parameters are plain data are run in the caller's place */
 	const char *path;		   /* NULL: standard error */
+	const struct trace_sink *sink;	   /* borrowed, in place of the path; or NULL */
 	const struct selection *selection; /* borrowed; NULL: everything */
 	struct driver driver;
 	const char *dev_root; /* or NULL */
