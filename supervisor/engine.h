@@ -29,6 +29,7 @@ struct engine_options {
 	struct journal *journal; /* borrowed; journal_begin() was called */
 	const struct trace_hooks *trace; /* of all containers; borrowed, or NULL */
 	const struct sandbox *sandbox; /* borrowed, of its threads; or NULL */
+	int nursery; /* borrowed: where proxies are asked for (confine/proxies.h), or -1: none */
 	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */
 	void (*listener_closed)(void *context, uint32_t index);

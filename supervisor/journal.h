@@ -22,7 +22,7 @@
 #include <sys/types.h>
 
 enum {
-	JOURNAL_FORMAT = 3, /* raised with every change of what lies in the memory */
+	JOURNAL_FORMAT = 4, /* raised with every change of what lies in the memory */
 	JOURNAL_SLOTS = 1024,
 	JOURNAL_SLOT_SIZE = 256,
 	JOURNAL_LISTENERS = 8192,
@@ -72,6 +72,7 @@ struct journal_slot {
 	pid_t writer, writer_process;
 	struct journal_answer answer;
 	uint64_t received_ns;	   /* CLOCK_MONOTONIC, of handled calls */
+	uint32_t lane;		   /* number + 1 of the lane of its proxy's that it has, or 0 */
 };
 
 _Static_assert(sizeof(struct journal_slot) <= JOURNAL_SLOT_SIZE, "a slot never crosses a page");

@@ -15,7 +15,7 @@ struct agent {
 
 struct agent *agent_mpu(const char *version, const char *dev_root, enum pidmap_method lookup)
 {
-	struct engine_options options = {.pid_lookup = lookup, .use_pidfd_thread = true};
+	struct engine_options options = {.pid_lookup = lookup, .use_pidfd_thread = true, .nursery = -1};
 	struct agent *agent = calloc(1, sizeof(*agent));
 	struct mpu_error error = {0};
 

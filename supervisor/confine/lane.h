@@ -1,0 +1,51 @@
+/* What a lane is: one call at a time between a worker and a proxy, over a socket and a piece of shared
+ * memory. Both sides, and the worker's successor, read this. */
+#ifndef SUPERVISOR_CONFINE_LANE_H
+#define SUPERVISOR_CONFINE_LANE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum {
+	LANE_AREA = 2 << 20,  /* bytes for the params of a call and what they point to */
+	LANE_DESCRIPTORS = 8, /* that travel with a call, besides the device's */
+	LANE_SCATTER = 256,
+	LANE_NOTES = 8,
+	PROXY_LANES = 8,
+};
+
+/* How far a call is, for a worker's successor. */
+enum lane_phase {
+	LANE_FREE,
+	LANE_BUILDING, /* nothing was done: all again from the start */
+	LANE_SENT,     /* the driver may be working on it: lane_finish() */
+	LANE_DONE,     /* it has the result: lane_finish() gives it again */
+};
+
+/* A piece of the area that is to be written to the target at the end. */
+struct lane_scatter {
+	uint64_t address; /* the target's */
+	uint32_t offset;  /* in the area */
+	uint32_t length;
+};
+
+/* A call, in the shared memory of its lane, before the area. Only the worker writes here. */
+struct lane_record {
+	_Atomic uint32_t phase;	   /* enum lane_phase */
+	uint32_t slot;		   /* index + 1 of the journal's slot that the call is of */
+	uint64_t turn;		   /* number of the call on this lane */
+	uint64_t id;		   /* of the notification */
+	uint32_t request, offset;  /* as in struct lane_request */
+	uint32_t in_count;
+	struct {
+		uint32_t offset, width;
+	} in[LANE_DESCRIPTORS];
+	uint32_t out_offset, out_width;
+	int32_t result; /* from LANE_DONE on */
+	/* The engine's own from here: what it needs to finish the call. */
+	uint32_t scatter_count;
+	struct lane_scatter scatter[LANE_SCATTER];
+	uint64_t note[LANE_NOTES];
+};
+
+#endif
