@@ -17,7 +17,7 @@ from world import ROOT, die_with_parent, wait_until
 # supervisor/mpud/channel.h
 READY, HELLO, REFUSED, HOUSE, LISTENERS, END = 1, 10, 11, 12, 13, 14
 FORMAT_AT = 8  # struct journal_header: magic[8], format
-FORMAT = 4
+FORMAT = int(re.search(r"JOURNAL_FORMAT = (\d+)",
                        (ROOT / "supervisor/journal.h").read_text()).group(1))
 
 programs = None
