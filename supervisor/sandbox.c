@@ -129,7 +129,7 @@ static const struct rule allowed[] = {
     /* Threads, and what they wait with. Of clone3 nobody can see the flags: ENOSYS, and the C
      * library takes clone. */
     {.name = "clone",
-     .roles = E | N | W | K,
+     .roles = E | N | C | W | K,
      .mask = CLONE_THREAD | NEW_NAMESPACES,
      .value = CLONE_THREAD},
     {.name = "eventfd2", .roles = N | W | K},

@@ -14,7 +14,7 @@
 enum sandbox_role {
 	SANDBOX_KEEPER,
 	SANDBOX_WORKER,	  /* its main thread, and those that have no role of their own */
-	SANDBOX_CONTROL,  /* the thread that answers mpuctl */
+	SANDBOX_CONTROL,  /* the threads that answer mpuctl */
 	SANDBOX_ENGINE,	  /* a thread that waits for calls, and makes executors */
 	SANDBOX_EXECUTOR, /* a thread that calls the driver for a target */
 	SANDBOX_METRICS,  /* the threads that answer scrapes, and ask the driver for them */

@@ -72,6 +72,14 @@ static int connect_to(const char *path, struct mpu_error *error)
 	return mpu_fail(error, errno, "cannot reach mpud at %s: %s", path, strerror(errno));
 }
 
+int ask_connect(const struct ask_options *options, struct mpu_error *error)
+{
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int result = options->socket ? 0 : mpud_default_socket(path, sizeof(path), error);
+
+	return result ? result : connect_to(options->socket ? options->socket : path, error);
+}
+
 /* Nothing at all comes from a worker that ended over the question: -EAGAIN then. */
 static int exchange(int connection, const char *request, struct json_object **answer,
 		    struct mpu_error *error)
@@ -103,14 +111,10 @@ struct json_object *ask(const struct ask_options *options, const char *request,
 			struct mpu_error *error)
 {
 	struct json_object *answer = NULL;
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	int result = -EAGAIN;
 
-	if (!options->socket && mpud_default_socket(path, sizeof(path), error))
-		return NULL;
 	for (int i = 0; i < TRIES && result == -EAGAIN; i++) {
-		cleanup_close int connection =
-		    connect_to(options->socket ? options->socket : path, error);
+		cleanup_close int connection = ask_connect(options, error);
 
 		if (connection < 0)
 			return NULL;

@@ -18,6 +18,9 @@ struct ask_options {
  * go on, or the exit status. */
 int ask_parse(int argc, char **argv, const char *usage, struct ask_options *options);
 
+/* Connects to the mpud that OPTIONS say. Returns the connection or -errno with ERROR filled. */
+int ask_connect(const struct ask_options *options, struct mpu_error *error);
+
 /* Asks REQUEST of the mpud that OPTIONS say. Returns its answer, of which the caller owns a
  * reference, or NULL with ERROR filled. */
 struct json_object *ask(const struct ask_options *options, const char *request,
@@ -36,5 +39,6 @@ uint64_t ask_number(struct json_object *object, const char *path);
 int status_command(int argc, char **argv);
 int stats_command(int argc, char **argv);
 int ps_command(int argc, char **argv);
+int trace_command(int argc, char **argv);
 
 #endif

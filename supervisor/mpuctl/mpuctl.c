@@ -10,6 +10,7 @@ static const char usage[] =
     "\n"
     "  status  the running mpud: driver, processes, privilege, containers\n"
     "  stats   what it has done: calls, and how long they took\n"
+    "  trace   the NVIDIA calls of a container, as they are made\n"
     "  ps      the processes of each GPU, and which container each is in; without\n"
     "          mpud too\n"
     "  abi     what is known of the NVIDIA driver's ABI, release by release; needs\n"
@@ -22,7 +23,11 @@ static const char usage[] =
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
-} commands[] = {{"status", status_command}, {"stats", stats_command}, {"ps", ps_command}, {"abi", abi_command}};
+} commands[] = {{"status", status_command},
+		{"stats", stats_command},
+		{"trace", trace_command},
+		{"ps", ps_command},
+		{"abi", abi_command}};
 
 /* mpuctl --socket=PATH COMMAND: the command takes the option. */
 static void put_behind_command(int argc, char **argv)

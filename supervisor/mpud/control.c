@@ -102,24 +102,35 @@ static struct json_object *find_answer(const struct control *control, struct jso
 	return NULL;
 }
 
-static void serve(const struct control *control, int connection)
+static bool is_trace(struct json_object *request)
+{
+	const char *name = json_member_string(request, "request");
+
+	return name && strcmp(name, "trace") == 0;
+}
+
+/* CONNECTION becomes -1 where it is somebody else's from now on. */
+static void serve(const struct control *control, int *connection)
 {
 	cleanup_json struct json_object *request = NULL;
 	cleanup_json struct json_object *answer = NULL;
 	struct mpu_error error = {0};
 
-	if (!mpud_socket_is_of_our_user(connection))
+	if (!mpud_socket_is_of_our_user(*connection))
 		mpu_fail(&error, EPERM, "only root and the user of mpud may ask");
 	else
-		request = read_request(connection, &error);
-	if (request)
+		request = read_request(*connection, &error);
+	if (request && is_trace(request) &&
+	    control_trace(control, request, connection, &error) == 0)
+		return;
+	if (request && !is_trace(request))
 		answer = find_answer(control, request, &error);
 	if (!answer) {
 		answer = json_object_new_object();
 		json_object_object_add(answer, "error", json_object_new_string(error.text));
 	}
-	write_answer(connection, answer);
-	close_gently(connection);
+	write_answer(*connection, answer);
+	close_gently(*connection);
 }
 
 static void *control_thread(void *argument)
@@ -135,7 +146,7 @@ static void *control_thread(void *argument)
 		if (poll(&ready, 1, -1) == 1)
 			connection = accept4(ready.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (connection >= 0)
-			serve(control, connection);
+			serve(control, &connection);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 			nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 	}

@@ -99,8 +99,7 @@ static void count_in_flight(struct journal *journal, uint32_t count[JOURNAL_LIST
 	}
 }
 
-/* Lines of "name=value", as describe() of container.c has written them. */
-static void add_about(struct json_object *container, const char *about)
+void control_add_about(struct json_object *object, const char *about)
 {
 	while (*about) {
 		const char *value = strchr(about, '='), *end = strchr(about, '\n');
@@ -111,7 +110,7 @@ static void add_about(struct json_object *container, const char *about)
 		memcpy(name, about, (size_t)(value - about));
 		name[value - about] = '\0';
 		json_object_object_add(
-		    container, name, json_object_new_string_len(value + 1, (int)(end - value - 1)));
+		    object, name, json_object_new_string_len(value + 1, (int)(end - value - 1)));
 		about = end + 1;
 	}
 }
@@ -121,7 +120,7 @@ static struct json_object *new_container(const struct journal_listener *entry)
 	struct json_object *container = json_object_new_object();
 
 	add_text(container, "id", entry->label);
-	add_about(container, entry->about);
+	control_add_about(container, entry->about);
 	json_object_object_add(container, "pid", json_object_new_int(entry->pid));
 	add_number(container, "since", entry->since);
 	add_settings(container, &entry->settings);

@@ -63,12 +63,12 @@ static bool is_selected(const struct trace *trace, const struct trace_call *call
 	return selection_has_status(trace->options.selection, status.name ? &status : NULL);
 }
 
-static void write_out(struct trace *trace, const char *bytes, size_t length)
+static void write_out(struct trace *trace, const char *bytes, size_t length, bool keeps)
 {
 	const struct trace_sink *sink = trace->options.sink;
 
 	if (sink)
-		sink->write(sink->context, bytes, length);
+		sink->write(sink->context, bytes, length, keeps);
 	else
 		write_whole(trace->fd, bytes, length);
 }
@@ -89,7 +89,7 @@ static void finish(void *context, struct trace_call *call)
 		if (call->unprinted)
 			sink->drop(sink->context);
 		else if (line.length)
-			write_out(trace, line.bytes, line.length);
+			write_out(trace, line.bytes, line.length, false);
 		pthread_mutex_unlock(&trace->lock);
 	}
 	trace_call_free(call);
@@ -452,6 +452,6 @@ void trace_finish(struct trace *trace)
 	summary_print(&trace->summary, release, trace->options.json, &table);
 	trace->finished = trace->options.sink != NULL;
 	if (table.bytes)
-		write_out(trace, table.bytes, table.length);
+		write_out(trace, table.bytes, table.length, true);
 	pthread_mutex_unlock(&trace->lock);
 }

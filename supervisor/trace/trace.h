@@ -18,7 +18,8 @@ struct trace_sink {
 	bool colour;
 	/* Whether a line would be taken. Where not, a call is not even put into words. */
 	bool (*has_room)(void *context);
-	void (*write)(void *context, const char *bytes, size_t length); /* whole lines */
+	/* Whole lines. KEEPS: the table, which comes once and at the end. */
+	void (*write)(void *context, const char *bytes, size_t length, bool keeps);
 	void (*drop)(void *context);		    /* a line that there was no room for */
 	void (*released)(void *context);	    /* as of struct trace_hooks */
 	void *context;
