@@ -46,6 +46,12 @@ _mpu_releases() {
 	mpuctl abi versions 2>/dev/null | awk '{ print $1 }'
 }
 
+# The containers that mpud serves: ids as mpuctl status shows them, and names.
+_mpu_containers() {
+	mpuctl status 2>/dev/null | awk '/^    id +name/ { on = 1; next }
+		on { print $1; if ($2 != "-") print $2 }'
+}
+
 # The index of the program's first operand, or where it would stand.
 _mpu_operand() {
 	local i
@@ -73,6 +79,10 @@ _mpu_ctl() {
 	for ((i = 2; i < cword; i++)); do
 		[[ ${words[i]} = -* ]] || { question=${words[i]} && break; }
 	done
+	if [ "$command" = trace ] && [[ $cur != -* ]]; then
+		[ -n "$question" ] || _mpu_reply $(_mpu_containers)
+		return
+	fi
 	if [ -z "$question" ]; then
 		_mpu_reply $(_mpu_commands <<<"$help") $(_mpu_options <<<"$help")
 		return

@@ -28,6 +28,12 @@ function __mpu_commands
         string replace -rf '^  ([a-z][A-Za-z-]*)( [][A-Z. a-z]*)?  +([^ ].*)$' '$1'\t'$3'
 end
 
+# The containers that mpud serves: ids as mpuctl status shows them, and names.
+function __mpu_containers
+    mpuctl status 2>/dev/null |
+        awk '/^    id +name/ { on = 1; next } on { print $1; if ($2 != "-") print $2 }'
+end
+
 function __mpu_complete
     set -l words (commandline -opc)
     set -l program $words[1]
@@ -48,6 +54,8 @@ function __mpu_complete
             contains -- $operands[1] (__mpu_commands $program | string replace -r '\t.*' '')
             or return
             switch (count $operands)-$operands[-1]
+                case 1-trace
+                    __mpu_containers
                 case '1-*'
                     __mpu_commands $program $operands[1]
                 case 2-show 2-dump 2-diff

@@ -48,6 +48,12 @@ _mpu_releases() {
 	compadd -- ${releases%% *}
 }
 
+# The containers that mpud serves: ids as mpuctl status shows them, and names.
+_mpu_containers() {
+	compadd -- $(_call_program containers mpuctl status 2>/dev/null |
+		awk '/^    id +name/ { on = 1; next } on { print $1; if ($2 != "-") print $2 }')
+}
+
 _mpu_ctl() {
 	local help=$1
 
@@ -66,6 +72,10 @@ _mpu_ctl() {
 	shift words
 	((CURRENT--))
 	local -a operands=(${words[2,CURRENT-1]:#-*})
+	if [[ $words[1] = trace && $PREFIX != -* ]]; then
+		(($#operands)) || _mpu_containers
+		return
+	fi
 	case $operands[1]-$#operands in
 	-*) _describe question commands; _arguments $specs ;;
 	show-1 | dump-1 | diff-[12]) _mpu_releases ;;

@@ -43,6 +43,15 @@ int ask_parse(int argc, char **argv, const char *usage, struct ask_options *opti
 	return 2;
 }
 
+bool ask_parse_seconds(const char *word, unsigned int *seconds)
+{
+	char *end;
+	unsigned long value = strtoul(word, &end, 10);
+
+	*seconds = (unsigned int)value;
+	return word[0] >= '1' && word[0] <= '9' && !*end && value <= 3600;
+}
+
 static int connect_to(const char *path, struct mpu_error *error)
 {
 	const struct timeval patience = {.tv_sec = PATIENCE_S};

@@ -18,6 +18,9 @@ struct ask_options {
  * go on, or the exit status. */
 int ask_parse(int argc, char **argv, const char *usage, struct ask_options *options);
 
+/* Reads WORD, 1 to 3600 seconds. Returns whether it is that. */
+bool ask_parse_seconds(const char *word, unsigned int *seconds);
+
 /* Connects to the mpud that OPTIONS say. Returns the connection or -errno with ERROR filled. */
 int ask_connect(const struct ask_options *options, struct mpu_error *error);
 

@@ -40,15 +40,6 @@ struct ps {
 
 /* ---- The command line ---- */
 
-static bool parse_seconds(const char *word, unsigned int *seconds)
-{
-	char *end;
-	unsigned long value = word ? strtoul(word, &end, 10) : 2;
-
-	*seconds = (unsigned int)value;
-	return !word || (word[0] >= '1' && word[0] <= '9' && !*end && value <= 3600);
-}
-
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *options)
 {
@@ -62,7 +53,7 @@ static int parse(int argc, char **argv, struct options *options)
 	while ((id = getopt_long(argc, argv, "h", table, NULL)) != -1) {
 		if (id == 'h')
 			return fputs(usage, stdout) < 0;
-		if (id == 'w' && !parse_seconds(optarg, &options->watch)) {
+		if (id == 'w' && !ask_parse_seconds(optarg ? optarg : "2", &options->watch)) {
 			fprintf(stderr, "mpuctl: --watch takes 1 to 3600 seconds, not %s\n",
 				optarg);
 			return 2;
