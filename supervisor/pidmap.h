@@ -33,11 +33,6 @@ pid_t pidmap_to_view(const struct pid_view *view, pid_t pid);
  * number names no process there (a thread's number names none). */
 void pidmap_from_view(const struct pid_view *view, const pid_t *in, pid_t *out, size_t count);
 
-/* Calls VISIT for each process of the initial namespace that the view shows, with its number in
- * the view. */
-void pidmap_each(const struct pid_view *view,
-		 void (*visit)(void *context, pid_t host, pid_t number), void *context);
-
 /* The namespaces of thread TID from its own upwards, without the initial one: inode numbers into IDS
  * and the number of its process in each into NUMBERS. Returns how many, 0 for a thread of the
  * initial namespace, or -errno. */

@@ -166,20 +166,9 @@ int memory_query(const struct call *call, const struct nvabi_pid_control *layout
 	return result;
 }
 
-bool memory_is_used_by(const struct call *call, pid_t host)
+static bool uses_memory(const struct nvabi_pid_control *layout, const uint8_t *entry,
+			uint32_t stride)
 {
-	const struct nvabi_pid_control *layout = nvabi_pids_find(call->pids, CMD_GET_PID_INFO);
-	uint8_t entry[128] = {0};
-	struct memory_query query = {.host = host, .entry = entry};
-	uint32_t status, stride = layout ? layout->list_stride : 0;
-	int result;
-
-	if (!layout || !layout->size || stride > sizeof(entry))
-		return false;
-	result = memory_query(call, layout, layout->size, stride, &query, 1, &status);
-	shortage_note(-result);
-	if (result || status != NV_OK)
-		return false;
 	for (size_t at = layout->entry_data; at + 8 <= stride; at += 8) {
 		if (layout->entry_smc != NVABI_NONE && at >= layout->entry_smc)
 			break;
@@ -187,4 +176,34 @@ bool memory_is_used_by(const struct call *call, pid_t host)
 			return true;
 	}
 	return false;
+}
+
+void memory_find_users(const struct call *call, const pid_t *hosts, size_t count, bool *uses)
+{
+	const struct nvabi_pid_control *layout = nvabi_pids_find(call->pids, CMD_GET_PID_INFO);
+	struct memory_query queries[MEMORY_USERS_MAX];
+	uint32_t status, stride = layout ? layout->list_stride : 0;
+	cleanup_free uint8_t *entries = calloc(count + 1, stride + 1);
+	int result;
+
+	memset(uses, 0, count * sizeof(*uses));
+	if (!layout || !layout->size)
+		return;
+	for (size_t i = 0; entries && i < count; i++)
+		queries[i] = (struct memory_query){hosts[i], entries + i * stride};
+	result = entries ? memory_query(call, layout, layout->size, stride, queries, count, &status)
+			 : -ENOMEM;
+	shortage_note(-result);
+	if (result || status != NV_OK)
+		return;
+	for (size_t i = 0; i < count; i++)
+		uses[i] = uses_memory(layout, queries[i].entry, stride);
+}
+
+bool memory_is_used_by(const struct call *call, pid_t host)
+{
+	bool uses;
+
+	memory_find_users(call, &host, 1, &uses);
+	return uses;
 }

@@ -20,8 +20,13 @@ struct memory_query {
 int memory_query(const struct call *call, const struct nvabi_pid_control *layout, uint32_t size,
 		 uint32_t stride, struct memory_query *queries, size_t count, uint32_t *status);
 
-/* Whether process HOST uses memory of the GPU that the call asks about, by the driver's own account.
- * Needs the call's object to be a subdevice. False also in any trouble. */
+/* Of the COUNT processes HOSTS, at most MEMORY_USERS_MAX, those that use memory of the GPU that the
+ * call asks about, by the driver's own account: USES[i] is true for them. Needs the call's object to be
+ * a subdevice. False also in any trouble. */
+enum { MEMORY_USERS_MAX = NV2080_CTRL_GPU_GET_PID_INFO_MAX_COUNT };
+void memory_find_users(const struct call *call, const pid_t *hosts, size_t count, bool *uses);
+
+/* The same for one. */
 bool memory_is_used_by(const struct call *call, pid_t host);
 
 #endif

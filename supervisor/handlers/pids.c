@@ -5,33 +5,72 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/members.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 /* A list that ends at the driver's limit may have lost processes of this container; it can have come
  * full of others'. Whoever has the device open and memory on this GPU belongs to it. */
 struct missing {
 	const struct call *call;
 	struct pid_set *found;
+	size_t count;
+	pid_t host[MEMORY_USERS_MAX], number[MEMORY_USERS_MAX];
 };
 
-static void add_if_missing(void *context, pid_t host, pid_t number)
+static void add_who_uses_memory(struct missing *missing)
+{
+	bool uses[MEMORY_USERS_MAX];
+
+	memory_find_users(missing->call, missing->host, missing->count, uses);
+	for (size_t i = 0; i < missing->count; i++)
+		if (uses[i])
+			pid_set_add(missing->found, missing->number[i]);
+	missing->count = 0;
+}
+
+static void consider(void *context, pid_t host, pid_t number)
 {
 	struct missing *missing = context;
+	const struct call *call = missing->call;
 
-	if (!pid_set_has(missing->found, number) &&
-	    driver_is_open_in(missing->call->driver, host) &&
-	    memory_is_used_by(missing->call, host))
-		pid_set_add(missing->found, number);
+	if (pid_set_has(missing->found, number) || pidmap_to_view(&call->view, host) != number ||
+	    !driver_is_open_in(call->driver, host))
+		return;
+	missing->host[missing->count] = host;
+	missing->number[missing->count++] = number;
+	if (missing->count == MEMORY_USERS_MAX)
+		add_who_uses_memory(missing);
+}
+
+/* True once in a while. */
+static bool is_worth_a_line(void)
+{
+	enum { PAUSE_MS = 60000 };
+	static _Atomic uint64_t last_ms;
+	struct timespec now;
+	uint64_t before = atomic_load(&last_ms), now_ms;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return (!before || now_ms - before >= PAUSE_MS) &&
+	       atomic_compare_exchange_strong(&last_ms, &before, now_ms);
 }
 
 static void add_beyond_limit(const struct call *call, struct pid_set *found)
 {
-	log_warning("more processes use the GPU than the driver lists: the container's own are "
-		    "looked up one by one",
-		    "container=%s limit=%u", call->label, call->layout->list_capacity);
-	pidmap_each(&call->view, add_if_missing, &(struct missing){call, found});
+	struct missing missing = {.call = call, .found = found};
+
+	if (is_worth_a_line())
+		log_warning("more processes use the GPU than the driver lists: the container's own "
+			    "are looked up",
+			    "container=%s limit=%u", call->label, call->layout->list_capacity);
+	members_each(&call->view, consider, &missing);
+	if (missing.count)
+		add_who_uses_memory(&missing);
 }
 
 static void add_shown(const struct call *call, pid_t process, struct pid_set *found)

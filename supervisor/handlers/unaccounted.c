@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "supervisor/kernel/shortage.h"
 #include "supervisor/handlers/memory_query.h"
+#include "supervisor/members.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +14,7 @@ enum { CANDIDATES_MAX = 64, CMD_GET_PIDS = 0x2080018d };
 /* A process that has the device open and for which no live number stands. */
 struct candidates {
 	const struct call *call;
+	const struct pid_view *view;
 	const struct pid_set *accounted; /* processes of the initial namespace */
 	size_t count;
 	pid_t host[CANDIDATES_MAX];
@@ -58,8 +60,9 @@ static void consider(void *context, pid_t host, pid_t number)
 	struct candidates *candidates = context;
 	const struct call *call = candidates->call;
 
-	(void)number;
-	if (pid_set_has(candidates->accounted, host) || !driver_is_open_in(call->driver, host))
+	if (pid_set_has(candidates->accounted, host) ||
+	    pidmap_to_view(candidates->view, host) != number ||
+	    !driver_is_open_in(call->driver, host))
 		return;
 	/* Where memory is told by process, who has none on this GPU is none. */
 	if (asks_by_process(call) && !memory_is_used_by(call, host))
@@ -75,9 +78,10 @@ static void consider(void *context, pid_t host, pid_t number)
 static struct candidates find_candidates(const struct call *call, const struct pid_set *accounted,
 					 const struct pid_view *view)
 {
-	struct candidates candidates = {.call = call, .accounted = accounted};
+	struct candidates candidates = {
+		.call = call, .view = view, .accounted = accounted};
 
-	pidmap_each(view, consider, &candidates);
+	members_each(view, consider, &candidates);
 	return candidates;
 }
 
