@@ -13,10 +13,11 @@
 #include <time.h>
 
 /* A list that ends at the driver's limit may have lost processes of this container; it can have come
- * full of others'. Whoever has the device open and memory on this GPU belongs to it. */
+ * full of others'. Whoever has memory on this GPU belongs to it. */
 struct missing {
 	const struct call *call;
 	struct pid_set *found;
+	bool are_many; /* more than are asked about at once: only who has a device open is */
 	size_t count;
 	pid_t host[MEMORY_USERS_MAX], number[MEMORY_USERS_MAX];
 };
@@ -32,18 +33,35 @@ static void add_who_uses_memory(struct missing *missing)
 	missing->count = 0;
 }
 
+static void make_room(struct missing *missing)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < missing->count && !missing->are_many; i++)
+		if (driver_is_open_in(missing->call->driver, missing->host[i])) {
+			missing->host[count] = missing->host[i];
+			missing->number[count++] = missing->number[i];
+		}
+	if (!missing->are_many)
+		missing->count = count;
+	missing->are_many = true;
+	if (missing->count == MEMORY_USERS_MAX)
+		add_who_uses_memory(missing);
+}
+
 static void consider(void *context, pid_t host, pid_t number)
 {
 	struct missing *missing = context;
 	const struct call *call = missing->call;
 
-	if (pid_set_has(missing->found, number) || pidmap_to_view(&call->view, host) != number ||
-	    !driver_is_open_in(call->driver, host))
+	if (pid_set_has(missing->found, number) || pidmap_to_view(&call->view, host) != number)
 		return;
+	if (missing->are_many && !driver_is_open_in(call->driver, host))
+		return;
+	if (missing->count == MEMORY_USERS_MAX)
+		make_room(missing);
 	missing->host[missing->count] = host;
 	missing->number[missing->count++] = number;
-	if (missing->count == MEMORY_USERS_MAX)
-		add_who_uses_memory(missing);
 }
 
 /* True once in a while. */
@@ -62,7 +80,10 @@ static bool is_worth_a_line(void)
 
 static void add_beyond_limit(const struct call *call, struct pid_set *found)
 {
-	struct missing missing = {.call = call, .found = found};
+	/* Where threads are asked about, each process is many questions. */
+	struct missing missing = {.call = call,
+				  .found = found,
+				  .are_many = call->pids->semantics.kind == NVABI_TID};
 
 	if (is_worth_a_line())
 		log_warning("more processes use the GPU than the driver lists: the container's own "
