@@ -4,6 +4,15 @@
 #include <string.h>
 
 #include "tests/simrm/driver.h"
+#include "tests/simrm/escapes.h"
+
+struct nv_vaspace_parameters { /* FERMI_VASPACE_A: 56 bytes from 580 on */
+	uint32_t index, flags;
+	uint64_t vaSize, vaStartInternal, vaLimitInternal;
+	uint32_t bigPageSize;
+	uint64_t vaBase;
+	uint32_t pasid;
+};
 
 /* The parameters of an allocation, copied in: the largest class that is looked at. */
 union alloc_params {
@@ -11,6 +20,12 @@ union alloc_params {
 	struct nv_memory_allocation_params memory;
 	struct nva0bc_alloc_parameters nvenc;
 	struct nva0bd_alloc_parameters nvfbc;
+	struct nv0005_alloc_parameters event;
+	struct nv_vaspace_parameters vaspace;
+	struct {
+		uint64_t offset, limit;
+		uint32_t hVASpace;
+	} virtual_memory;
 	uint32_t handle;
 	uint32_t subdevice;
 	uint64_t rusd_mask;
@@ -70,6 +85,12 @@ static size_t params_size(const struct release *release, uint32_t class_id)
 		return sizeof(struct nva0bd_alloc_parameters);
 	case RM_USER_SHARED_DATA:
 		return release->rusd_params;
+	case NV01_EVENT_OS_EVENT:
+		return sizeof(struct nv0005_alloc_parameters);
+	case NV01_MEMORY_VIRTUAL:
+		return 24;
+	case FERMI_VASPACE_A:
+		return release->version.major >= 580 ? 56 : 48;
 	default:
 		return 0;
 	}
@@ -135,8 +156,8 @@ static uint32_t object_kind(const struct alloc *alloc, const struct object *pare
 		*kind = OBJECT_MPS;
 		return parent ? NV_ERR_INVALID_OBJECT_PARENT : NV_OK;
 	}
-	if (class_id == FECS_EVENT_BUFFER) {
-		*kind = OBJECT_EVENT_BUFFER;
+	if (class_id == FECS_EVENT_BUFFER || class_id == NV01_EVENT_OS_EVENT) {
+		*kind = class_id == FECS_EVENT_BUFFER ? OBJECT_EVENT_BUFFER : OBJECT_EVENT;
 		return NV_OK;
 	}
 	if (!parent)
@@ -155,6 +176,8 @@ static uint32_t object_kind(const struct alloc *alloc, const struct object *pare
 		*kind = OBJECT_NVFBC;
 		return parent->kind == OBJECT_SUBDEVICE ? NV_OK : NV_ERR_INVALID_OBJECT_PARENT;
 	case NV01_MEMORY_SYSTEM:
+	case NV01_MEMORY_VIRTUAL:
+	case FERMI_VASPACE_A:
 	case KEPLER_CHANNEL_GROUP_A:
 		*kind = OBJECT_OTHER;
 		return NV_OK;
@@ -193,6 +216,15 @@ static void fill_session(struct alloc *alloc, struct object *object)
 	}
 }
 
+/* What the driver chooses, told back in the parameters. */
+static void fill_params(struct alloc *alloc)
+{
+	if (alloc->class_id == FERMI_VASPACE_A)
+		alloc->params.vaspace.vaSize = (uint64_t)1 << 47;
+	else if (alloc->class_id == NV01_MEMORY_VIRTUAL)
+		alloc->params.virtual_memory.limit = ((uint64_t)1 << 47) - 1;
+}
+
 static void object_allocated(struct alloc *alloc, struct object *object)
 {
 	switch (object->kind) {
@@ -210,8 +242,53 @@ static void object_allocated(struct alloc *alloc, struct object *object)
 		fill_session(alloc, object);
 		break;
 	default:
+		fill_params(alloc);
 		break;
 	}
+}
+
+/* An event is found by its client and by the fd number that the client's process gave. */
+static bool has_os_event(const struct driver *driver, uint32_t client, uint32_t fd)
+{
+	const struct os_event *event = driver->events;
+
+	while (event && (event->client != client || event->fd != fd))
+		event = event->next;
+	return event != NULL;
+}
+
+static void append(struct client *client, struct object *object)
+{
+	struct object **link = &client->objects;
+
+	while (*link)
+		link = &(*link)->next;
+	*link = object;
+}
+
+uint32_t object_add(struct driver *driver, struct client *client, uint32_t parent,
+		    const struct exported *like, uint32_t *handle)
+{
+	struct object *object;
+
+	if (parent != client->handle && !object_find(client, parent))
+		return NV_ERR_OBJECT_NOT_FOUND;
+	if (*handle && (*handle == client->handle || object_find(client, *handle)))
+		return NV_ERR_INSERT_DUPLICATE_NAME;
+	object = calloc(1, sizeof(*object));
+	if (!object)
+		return NV_ERR_NO_MEMORY;
+	while (!*handle || object_find(client, *handle))
+		*handle = driver->next_object++;
+	*object = (struct object){.handle = *handle,
+				  .parent = parent,
+				  .class_id = like->class_id,
+				  .kind = like->class_id == NV01_MEMORY_LOCAL_USER ? OBJECT_MEMORY
+										   : OBJECT_OTHER,
+				  .gpu = like->gpu,
+				  .size = like->size};
+	append(client, object);
+	return NV_OK;
 }
 
 static uint32_t alloc_object(struct alloc *alloc)
@@ -219,7 +296,7 @@ static uint32_t alloc_object(struct alloc *alloc)
 	struct driver *driver = alloc->driver;
 	struct client *client = alloc->client;
 	const struct object *parent = NULL;
-	struct object *object, **link;
+	struct object *object;
 	enum object_kind kind;
 	uint32_t status;
 
@@ -235,6 +312,9 @@ static uint32_t alloc_object(struct alloc *alloc)
 				      client_device(client, (int)alloc->params.device.deviceId)))
 		return alloc->params.device.deviceId < driver->gpus ? NV_ERR_INVALID_ARGUMENT
 								    : NV_ERR_INVALID_DEVICE;
+	if (kind == OBJECT_EVENT &&
+	    !has_os_event(driver, client->handle, (uint32_t)alloc->params.event.data))
+		return NV_ERR_OBJECT_NOT_FOUND;
 	if (alloc->handle == client->handle ||
 	    (alloc->handle && object_find(client, alloc->handle)))
 		return NV_ERR_INSERT_DUPLICATE_NAME;
@@ -249,10 +329,10 @@ static uint32_t alloc_object(struct alloc *alloc)
 	object->kind = kind;
 	object->gpu = kind == OBJECT_DEVICE ? (int)alloc->params.device.deviceId
 					    : (parent ? parent->gpu : -1);
-	object->size = kind == OBJECT_MEMORY ? alloc->params.memory.size : 0;
-	for (link = &client->objects; *link; link = &(*link)->next)
-		;
-	*link = object;
+	object->size = kind == OBJECT_MEMORY || object->class_id == NV01_MEMORY_SYSTEM
+			   ? alloc->params.memory.size
+			   : 0;
+	append(client, object);
 	object_allocated(alloc, object);
 	return NV_OK;
 }
@@ -273,6 +353,16 @@ static void free_object(struct driver *driver, struct client *client, uint32_t h
 	while ((object = *link)->handle != handle)
 		link = &object->next;
 	*link = object->next;
+	for (struct mapping **at = &client->mappings; *at;) {
+		struct mapping *mapping = *at;
+
+		if (mapping->memory != handle) {
+			at = &mapping->next;
+			continue;
+		}
+		*at = mapping->next;
+		free(mapping);
+	}
 	if (object->kind == OBJECT_DEVICE)
 		acct_device_freed(driver, client, object->gpu);
 	free(object);
@@ -282,14 +372,28 @@ void client_free(struct driver *driver, struct client *client)
 {
 	while (client->objects)
 		free_object(driver, client, client->objects->handle);
+	while (client->mappings) {
+		struct mapping *mapping = client->mappings;
+
+		client->mappings = mapping->next;
+		free(mapping);
+	}
 	unlink_client(driver, client);
 	sim_pid_put(&driver->tasks, client->os_pid);
 	free(client);
 }
 
+uint32_t object_remove(struct driver *driver, struct client *client, uint32_t handle)
+{
+	if (!object_find(client, handle))
+		return NV_ERR_OBJECT_NOT_FOUND;
+	free_object(driver, client, handle);
+	return NV_OK;
+}
+
 /* Copies the class's parameters in, and the handle or the size that is told back out. */
-static uint32_t copy_params_in(const struct driver *driver, const struct sim_call *call,
-			       uint64_t address, struct alloc *alloc)
+static uint32_t copy_params_in(struct driver *driver, const struct sim_call *call, uint64_t address,
+			       struct alloc *alloc)
 {
 	size_t size = params_size(&driver->release, alloc->class_id);
 
@@ -297,18 +401,19 @@ static uint32_t copy_params_in(const struct driver *driver, const struct sim_cal
 		return NV_OK;
 	if (!address)
 		return NV_ERR_INVALID_ARGUMENT;
-	return user_read(call->tid, address, &alloc->params, size) ? NV_ERR_INVALID_ADDRESS : NV_OK;
+	return user_read(driver, call->tid, address, &alloc->params, size) ? NV_ERR_INVALID_ADDRESS
+									   : NV_OK;
 }
 
-static uint32_t copy_params_out(const struct driver *driver, const struct sim_call *call,
+static uint32_t copy_params_out(struct driver *driver, const struct sim_call *call,
 				uint64_t address, struct alloc *alloc)
 {
 	size_t size = params_size(&driver->release, alloc->class_id);
 
 	if (!address || !size)
 		return NV_OK;
-	return user_write(call->tid, address, &alloc->params, size) ? NV_ERR_INVALID_ADDRESS
-								    : NV_OK;
+	return user_write(driver, call->tid, address, &alloc->params, size) ? NV_ERR_INVALID_ADDRESS
+									    : NV_OK;
 }
 
 static uint32_t alloc_root(struct driver *driver, struct sim_file *file,
@@ -322,7 +427,7 @@ static uint32_t alloc_root(struct driver *driver, struct sim_file *file,
 	pthread_mutex_lock(&driver->lock);
 	status = alloc_client(driver, file, &task, handle);
 	pthread_mutex_unlock(&driver->lock);
-	if (!status && address && user_write(call->tid, address, handle, sizeof(*handle)))
+	if (!status && address && user_write(driver, call->tid, address, handle, sizeof(*handle)))
 		status = NV_ERR_INVALID_ADDRESS;
 	return status;
 }
@@ -356,6 +461,7 @@ int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_
 	struct nvos64_parameters *api = data;
 	uint32_t *words = data, *status;
 	struct alloc alloc = {.driver = driver};
+	uint32_t rights;
 
 	/* What stands behind the pointers: paramsSize, flags, status, as far as the release has. */
 	if (size == sizeof(struct nvos21_parameters))
@@ -364,8 +470,13 @@ int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_
 		status = &words[8 + release->alloc_params_size + release->alloc_flags];
 	else
 		return -EINVAL;
-	if (file->device != DEVICE_CTL)
+	if (file->device != DEVICE_CTL && api->hClass != NV01_EVENT_OS_EVENT)
 		return -EINVAL;
+	if (size != sizeof(struct nvos21_parameters) && api->pRightsRequested &&
+	    user_read(driver, call->tid, api->pRightsRequested, &rights, sizeof(rights))) {
+		*status = NV_ERR_INVALID_ADDRESS;
+		return 0;
+	}
 	alloc.handle = api->hObjectNew;
 	alloc.parent = api->hObjectParent;
 	alloc.class_id = api->hClass;
@@ -392,12 +503,12 @@ int escape_free(struct driver *driver, struct sim_file *file, void *data, uint32
 	api->status = NV_OK;
 	if (!client || client->file != file_owner(file))
 		api->status = NV_ERR_INVALID_CLIENT;
-	else if (api->hObjectOld == client->handle)
-		client_free(driver, client);
-	else if (object_find(client, api->hObjectOld))
-		free_object(driver, client, api->hObjectOld);
+	else if (api->hObjectOld != client->handle)
+		api->status = object_remove(driver, client, api->hObjectOld);
 	else
-		api->status = NV_ERR_OBJECT_NOT_FOUND;
+		client_free(driver, client);
+	if (!api->status && api->hObjectOld == api->hRoot)
+		events_end(driver, NULL, api->hRoot);
 	pthread_mutex_unlock(&driver->lock);
 	return 0;
 }

@@ -116,6 +116,38 @@ static int run_record(struct driver *driver, struct arguments *arguments)
 	return 0;
 }
 
+static int run_arrivals(struct driver *driver, struct arguments *arguments)
+{
+	bool on = number(arguments, "on");
+
+	if (arguments->bad)
+		return -EINVAL;
+	arrivals_start(&driver->arrivals, on);
+	return 0;
+}
+
+static int run_alarm(struct driver *driver, struct arguments *arguments)
+{
+	bool on = number(arguments, "on"), lanes = number_or(arguments, "lanes", 0);
+
+	if (arguments->bad)
+		return -EINVAL;
+	arrivals_alarm(&driver->arrivals, on, lanes);
+	return 0;
+}
+
+static int run_allow(struct driver *driver, struct arguments *arguments)
+{
+	uint32_t call = (uint32_t)number(arguments, "number");
+	enum arrival_from from;
+	enum arrival_kind kind;
+
+	if (arguments->bad || arrival_from_name(text_of(arguments, "from"), &from) ||
+	    arrival_kind_name(text_of(arguments, "kind"), &kind))
+		return -EINVAL;
+	return arrivals_allow(&driver->arrivals, from, kind, call);
+}
+
 static struct gpu *gpu_of(struct driver *driver, struct arguments *arguments)
 {
 	uint64_t index = number_or(arguments, "gpu", 0);
@@ -237,6 +269,9 @@ static const struct {
     {"kill", run_kill, false},
     {"clear", run_clear, false},
     {"record", run_record, false},
+    {"arrivals", run_arrivals, false},
+    {"alarm", run_alarm, false},
+    {"allow", run_allow, false},
     {"accounting", run_accounting, true},
     {"dead", run_dead, true},
     {"session", run_session, true},

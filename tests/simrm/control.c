@@ -13,6 +13,12 @@ enum {
 	RMAPI_PARAM_COPY_MAX_PARAMS_SIZE = 1 << 20,
 };
 
+/* A control and the size of its parameters in the release. */
+struct found {
+	struct control control;
+	uint32_t size;
+};
+
 static const struct control controls[] = {
     {NV0000_CTRL_CMD_SYSTEM_GET_BUILD_VERSION, OBJECT_CLIENT, CONTROL_PREPARED, size_build_version,
      run_build_version, prepare_build_version},
@@ -68,12 +74,28 @@ static const struct control controls[] = {
      run_rusd_set, NULL},
 };
 
-static const struct control *find_control(const struct release *release, uint32_t cmd)
+/* Finds what the release exports as CMD. */
+static bool find_control(const struct release *release, uint32_t cmd, struct found *found)
 {
-	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++)
-		if (controls[i].cmd == cmd && controls[i].size(release))
-			return &controls[i];
-	return NULL;
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++) {
+		found->control = controls[i];
+		found->size = controls[i].size(release);
+		if (controls[i].cmd == cmd && found->size)
+			return true;
+	}
+	found->control = (struct control){.cmd = cmd,
+					  .object = list_object(cmd),
+					  .flags = CONTROL_PREPARED,
+					  .run = run_list,
+					  .prepare = prepare_list};
+	found->size = list_size(release, cmd);
+	if (found->size)
+		return true;
+	found->control.object = OBJECT_CLIENT;
+	found->control.run = run_file;
+	found->control.prepare = prepare_file;
+	found->size = file_control_size(release, cmd);
+	return found->size;
 }
 
 /* NVXXXX_CTRL_CMD: category in bits 8 to 13, index in bits 0 to 7. */
@@ -84,7 +106,7 @@ static bool is_null_control(uint32_t cmd)
 
 /* What is refused before the client is looked at closely and anything is copied in. */
 static uint32_t check_early(struct driver *driver, const struct nvos54_parameters *api,
-			    const struct control *control)
+			    const struct found *control)
 {
 	bool known;
 
@@ -97,8 +119,7 @@ static uint32_t check_early(struct driver *driver, const struct nvos54_parameter
 		return NV_ERR_INVALID_CLIENT;
 	if (!api->params != !api->paramsSize)
 		return NV_ERR_INVALID_ARGUMENT;
-	if (driver->release.size_checked_first && control &&
-	    api->paramsSize != control->size(&driver->release))
+	if (driver->release.size_checked_first && control && api->paramsSize != control->size)
 		return NV_ERR_INVALID_ARGUMENT;
 	if (api->flags & NVOS54_FLAGS_FINN_SERIALIZED)
 		return NV_ERR_LIB_RM_VERSION_MISMATCH;
@@ -109,7 +130,7 @@ static uint32_t check_early(struct driver *driver, const struct nvos54_parameter
 
 /* What is refused once the client is locked. */
 static uint32_t check_target(struct driver *driver, struct sim_file *file,
-			     const struct nvos54_parameters *api, const struct control *control,
+			     const struct nvos54_parameters *api, const struct found *control,
 			     struct control_call *call)
 {
 	call->client = client_find(driver, api->hClient);
@@ -120,11 +141,12 @@ static uint32_t check_target(struct driver *driver, struct sim_file *file,
 		if (!call->object)
 			return NV_ERR_OBJECT_NOT_FOUND;
 	}
-	if (!control || control->object != (call->object ? call->object->kind : OBJECT_CLIENT))
+	if (!control ||
+	    control->control.object != (call->object ? call->object->kind : OBJECT_CLIENT))
 		return NV_ERR_NOT_SUPPORTED;
-	if (api->paramsSize != control->size(&driver->release))
+	if (api->paramsSize != control->size)
 		return NV_ERR_INVALID_PARAM_STRUCT;
-	if ((control->flags & CONTROL_PRIVILEGED) && !call->task->admin)
+	if ((control->control.flags & CONTROL_PRIVILEGED) && !call->task->admin)
 		return NV_ERR_INSUFFICIENT_PERMISSIONS;
 	call->gpu_index = call->object ? call->object->gpu : -1;
 	if (call->gpu_index >= 0)
@@ -133,7 +155,7 @@ static uint32_t check_target(struct driver *driver, struct sim_file *file,
 }
 
 static uint32_t run_locked(struct driver *driver, struct sim_file *file,
-			   const struct nvos54_parameters *api, const struct control *control,
+			   const struct nvos54_parameters *api, const struct found *control,
 			   struct control_call *call)
 {
 	uint32_t status;
@@ -141,7 +163,7 @@ static uint32_t run_locked(struct driver *driver, struct sim_file *file,
 	pthread_mutex_lock(&driver->lock);
 	status = check_target(driver, file, api, control, call);
 	if (!status)
-		status = control->run(call);
+		status = control->control.run(call);
 	pthread_mutex_unlock(&driver->lock);
 	return status;
 }
@@ -163,10 +185,10 @@ uint32_t control_embed(struct control_call *call, unsigned index, uint64_t addre
 static uint32_t copy_out(const struct control_call *call, const struct nvos54_parameters *api)
 {
 	for (unsigned i = 0; i < EMBEDDED; i++)
-		if (user_write(call->tid, call->embedded[i].address, call->embedded[i].data,
-			       call->embedded[i].size))
+		if (user_write(call->driver, call->tid, call->embedded[i].address,
+			       call->embedded[i].data, call->embedded[i].size))
 			return NV_ERR_INVALID_ADDRESS;
-	if (user_write(call->tid, api->params, call->params, api->paramsSize))
+	if (user_write(call->driver, call->tid, api->params, call->params, api->paramsSize))
 		return NV_ERR_INVALID_ADDRESS;
 	return NV_OK;
 }
@@ -174,10 +196,16 @@ static uint32_t copy_out(const struct control_call *call, const struct nvos54_pa
 static uint32_t execute(struct driver *driver, struct sim_file *file, const struct sim_call *from,
 			const struct nvos54_parameters *api)
 {
-	const struct control *control = find_control(&driver->release, api->cmd);
-	unsigned flags = control ? control->flags : 0;
-	struct control_call call = {
-	    .driver = driver, .tid = from->tid, .gpu_index = -1, .size = api->paramsSize};
+	struct found found;
+	const struct found *control =
+	    find_control(&driver->release, api->cmd, &found) ? &found : NULL;
+	unsigned flags = control ? control->control.flags : 0;
+	struct control_call call = {.driver = driver,
+				    .cmd = api->cmd,
+				    .tid = from->tid,
+				    .from = from,
+				    .gpu_index = -1,
+				    .size = api->paramsSize};
 	cleanup_free void *params = NULL;
 	struct task task;
 	uint32_t status = check_early(driver, api, control);
@@ -185,11 +213,10 @@ static uint32_t execute(struct driver *driver, struct sim_file *file, const stru
 	if (status)
 		return status;
 	/* Room for what the release has, however little was given. */
-	params =
-	    calloc(1, (size_t)api->paramsSize + (control ? control->size(&driver->release) : 1));
+	params = calloc(1, (size_t)api->paramsSize + (control ? control->size : 1));
 	if (!params)
 		return NV_ERR_NO_MEMORY;
-	if (user_read(from->tid, api->params, params, api->paramsSize))
+	if (user_read(driver, from->tid, api->params, params, api->paramsSize))
 		return NV_ERR_INVALID_ADDRESS;
 	call.params = params;
 	if (flags & (CONTROL_PRIVILEGED | CONTROL_TASK)) {
@@ -203,7 +230,7 @@ static uint32_t execute(struct driver *driver, struct sim_file *file, const stru
 			return NV_ERR_INVALID_CLIENT;
 	}
 	if (flags & CONTROL_PREPARED)
-		status = control->prepare(&call);
+		status = control->control.prepare(&call);
 	if (!status)
 		status = run_locked(driver, file, api, control, &call);
 	if (!status)

@@ -13,7 +13,10 @@ struct control_call {
 	struct object *object; /* NULL: the client itself */
 	struct gpu *gpu;       /* of a subdevice or device */
 	int gpu_index;
+	uint32_t cmd;
 	pid_t tid;
+	const struct sim_call *from;
+	const void *asked;	 /* the file behind an fd in the parameters */
 	struct pid_ns *ns;	 /* the caller's; where the control asks for it */
 	const struct task *task; /* the caller; where the control asks for it */
 	void *params;
@@ -110,6 +113,17 @@ uint32_t size_nvfbc(const struct release *release);
 uint32_t run_nvfbc(struct control_call *call);
 uint32_t size_sub_process_id(const struct release *release);
 uint32_t run_sub_process_id(struct control_call *call);
+
+/* ctrl_lists.c: all that end in a list of the caller's; 0 where CMD is none of them. */
+uint32_t list_size(const struct release *release, uint32_t cmd);
+enum object_kind list_object(uint32_t cmd);
+uint32_t prepare_list(struct control_call *call);
+uint32_t run_list(struct control_call *call);
+
+/* ctrl_files.c: all with an fd, of the client itself; 0 where CMD is none of them. */
+uint32_t file_control_size(const struct release *release, uint32_t cmd);
+uint32_t prepare_file(struct control_call *call);
+uint32_t run_file(struct control_call *call);
 
 /* ctrl_shared.c */
 uint32_t size_rcerr_report(const struct release *release);

@@ -7,22 +7,25 @@
 #include <time.h>
 
 enum { FIRST_GPU_ID = 0x100, GPU_ID_STEP = 0x100 };
+static const uint64_t first_address = 0xd000000000; /* where mapped memory is on the bus */
 static const uint64_t gpu_memory = (uint64_t)80 << 30;
 
-int user_read(pid_t tid, uint64_t address, void *data, size_t size)
+int user_read(struct driver *driver, pid_t tid, uint64_t address, void *data, size_t size)
 {
 	struct iovec local = {data, size}, remote = {(void *)(uintptr_t)address, size};
 
+	arrivals_memory(&driver->arrivals, tid, address, size);
 	if (!size)
 		return 0;
 	return process_vm_readv(tid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
 }
 
-int user_write(pid_t tid, uint64_t address, const void *data, size_t size)
+int user_write(struct driver *driver, pid_t tid, uint64_t address, const void *data, size_t size)
 {
 	struct iovec local = {(void *)(uintptr_t)data, size};
 	struct iovec remote = {(void *)(uintptr_t)address, size};
 
+	arrivals_memory(&driver->arrivals, tid, address, size);
 	if (!size)
 		return 0;
 	return process_vm_writev(tid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
@@ -47,6 +50,8 @@ int driver_init(struct driver *driver, const struct release *release, unsigned g
 	driver->next_session = 1;
 	pthread_mutex_init(&driver->lock, NULL);
 	faults_init(&driver->faults);
+	arrivals_init(&driver->arrivals);
+	driver->next_address = first_address;
 	for (unsigned i = 0; i < gpus; i++) {
 		driver->gpu[i].gpu_id = FIRST_GPU_ID + i * GPU_ID_STEP;
 		driver->gpu[i].memory = gpu_memory;
@@ -82,8 +87,11 @@ void driver_destroy(struct driver *driver)
 		struct sim_file *file = driver->files;
 
 		driver->files = file->next;
+		free(file->exported);
 		free(file);
 	}
+	events_end(driver, NULL, 0);
+	arrivals_destroy(&driver->arrivals);
 	identifier_stop(&driver->identifier);
 	tasks_destroy(&driver->tasks);
 	faults_destroy(&driver->faults);
@@ -126,9 +134,11 @@ static void file_put(struct driver *driver, struct sim_file *file)
 		struct sim_file *ctl = file->ctl, **link = &driver->files;
 
 		free_clients_of(driver, file);
+		events_end(driver, file, 0);
 		while (*link != file)
 			link = &(*link)->next;
 		*link = file->next;
+		free(file->exported);
 		free(file);
 		file = ctl;
 	}
@@ -140,6 +150,25 @@ void driver_close(struct driver *driver, struct sim_file *file)
 	driver->releases++;
 	file_put(driver, file);
 	pthread_mutex_unlock(&driver->lock);
+}
+
+const void *file_ask(struct driver *driver, const struct sim_call *call, int fd)
+{
+	struct task task;
+
+	if (fd < 0 || task_look(&driver->tasks, call->tid, &task))
+		return NULL;
+	return identifier_ask(&driver->identifier, task.tid, task.tgid, fd,
+			      &driver->faults.stopping);
+}
+
+struct sim_file *file_asked(struct driver *driver, const void *asked)
+{
+	struct sim_file *file = driver->files;
+
+	while (file && file != asked)
+		file = file->next;
+	return file;
 }
 
 struct sim_file *file_owner(struct sim_file *file)

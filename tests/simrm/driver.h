@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "examples/rm.h"
+#include "tests/simrm/arrivals.h"
 #include "tests/simrm/fault.h"
 #include "tests/simrm/identify.h"
 #include "tests/simrm/release.h"
@@ -26,6 +27,15 @@ enum { SIM_CTL_MINOR = 255 };
 struct driver;
 struct client;
 
+/* An object that was exported to a file: it outlives the client that had it. */
+struct exported {
+	uint32_t class_id; /* 0: none */
+	int gpu;
+	uint64_t size;
+};
+
+enum { EXPORT_METADATA = 64 };
+
 /* An open file of a device: what the driver keeps as nv_file_private_t. */
 struct sim_file {
 	enum sim_device device;
@@ -33,6 +43,20 @@ struct sim_file {
 	unsigned refs;	      /* the open file itself, and each file registered to it */
 	struct sim_file *ctl; /* by NV_ESC_REGISTER_FD: clients belong to that file instead */
 	bool gpus_attached;
+	struct { /* what mmap() of the file would map, by NV_ESC_RM_MAP_MEMORY; size 0: nothing */
+		uint32_t client, memory;
+		uint64_t address, size;
+		pid_t tgid;
+	} mmap_context;
+	struct exported *exported;
+	unsigned max_exported;
+	int exported_gpu; /* device instance, -1 for none */
+	unsigned char export_metadata[EXPORT_METADATA];
+	struct { /* of nvidia-uvm */
+		bool initialized;
+		uint64_t flags;
+		pid_t tgid; /* stands for its mm */
+	} uvm;
 	struct sim_file *next;
 };
 
@@ -48,6 +72,7 @@ enum object_kind {
 	OBJECT_NVFBC,
 	OBJECT_RUSD,	     /* RM_USER_SHARED_DATA */
 	OBJECT_EVENT_BUFFER, /* NV_EVENT_BUFFER */
+	OBJECT_EVENT,	     /* NV01_EVENT_OS_EVENT */
 	OBJECT_OTHER,
 };
 
@@ -57,7 +82,27 @@ struct object {
 	int gpu; /* index, -1 for none */
 	uint64_t size;
 	uint32_t session[8]; /* OBJECT_NVENC, OBJECT_NVFBC: as the lists show it, from sessionId */
+	bool shared;	     /* by NV_ESC_RM_SHARE: any client may duplicate it */
+	struct {	     /* memory of a process, pinned by an OS descriptor */
+		pid_t tgid;
+		uint64_t address, first; /* the first 8 bytes there */
+	} pinned;
 	struct object *next;
+};
+
+/* Memory mapped for the CPU of the process that asked. */
+struct mapping {
+	uint32_t memory;
+	uint64_t address, size;
+	pid_t tgid;
+	struct mapping *next;
+};
+
+/* NV_ESC_ALLOC_OS_EVENT: known by client and fd number, gone with the file that it came on. */
+struct os_event {
+	uint32_t client, fd;
+	const struct sim_file *file;
+	struct os_event *next;
 };
 
 struct client {
@@ -69,6 +114,7 @@ struct client {
 	uint32_t sub_process_id;
 	uint32_t util[ENGINES]; /* per cent, what the process is simulated to do */
 	struct object *objects;
+	struct mapping *mappings;
 	struct client *previous, *next; /* in order of allocation */
 	struct client *bucket_next;
 };
@@ -127,6 +173,7 @@ struct driver {
 	struct tasks tasks;
 	struct faults faults;
 	struct identifier identifier;
+	struct arrivals arrivals;
 	pthread_mutex_t lock;
 	struct gpu gpu[SIM_GPUS];
 	unsigned gpus;
@@ -137,6 +184,8 @@ struct driver {
 	struct xid_report xid[XID_REPORTS];
 	unsigned xids;
 	uint64_t memory_block_size;
+	struct os_event *events;
+	uint64_t next_address;
 	uint64_t opens, releases;
 };
 
@@ -171,8 +220,13 @@ void driver_write_state(struct driver *driver, FILE *out);
 /* --- within the model; the lock is held except where noted --- */
 
 /* Reads or writes SIZE bytes at ADDRESS in the thread's memory, without the lock. 0 or -EFAULT. */
-int user_read(pid_t tid, uint64_t address, void *data, size_t size);
-int user_write(pid_t tid, uint64_t address, const void *data, size_t size);
+int user_read(struct driver *driver, pid_t tid, uint64_t address, void *data, size_t size);
+int user_write(struct driver *driver, pid_t tid, uint64_t address, const void *data, size_t size);
+
+/* The file behind FD in the caller's table of files. file_ask() without the lock; what it gives
+ * counts only as far as file_asked() finds it among the open ones. */
+const void *file_ask(struct driver *driver, const struct sim_call *call, int fd);
+struct sim_file *file_asked(struct driver *driver, const void *asked);
 
 struct client *client_find(struct driver *driver, uint32_t handle);
 struct object *object_find(const struct client *client, uint32_t handle);
@@ -190,6 +244,27 @@ int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_
 		 void *data, uint32_t size);
 int escape_free(struct driver *driver, struct sim_file *file, void *data, uint32_t size);
 void client_free(struct driver *driver, struct client *client);
+/* Adds an object of CLASS_ID that is made without RM_ALLOC. *HANDLE 0: the driver chooses. */
+uint32_t object_add(struct driver *driver, struct client *client, uint32_t parent,
+		    const struct exported *like, uint32_t *handle);
+/* Frees one that has nothing below it, or much. */
+uint32_t object_remove(struct driver *driver, struct client *client, uint32_t handle);
+
+/* The escapes on memory and its mappings (escape_memory.c), and all others that have a status in
+ * their parameters (escape_object.c). Take the lock themselves. Return -ENOENT where NUMBER is not
+ * theirs. */
+int escape_memory(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		  uint32_t number, void *data, uint32_t size);
+int escape_object(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		  uint32_t number, void *data, uint32_t size);
+/* Whether the release takes SIZE for NUMBER; false for what is not theirs. */
+bool escape_memory_size(const struct release *release, uint32_t number, uint32_t size);
+bool escape_object_size(const struct release *release, uint32_t number, uint32_t size);
+void events_end(struct driver *driver, const struct sim_file *file, uint32_t client);
+
+/* nvidia-uvm. */
+int uvm_ioctl(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+	      uint32_t request, uint64_t arg);
 
 /* NV_ESC_RM_CONTROL with its NVOS54_PARAMETERS copied in. Takes the lock itself. */
 int escape_control(struct driver *driver, struct sim_file *file, const struct sim_call *call,

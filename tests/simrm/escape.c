@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "tests/simrm/driver.h"
+#include "tests/simrm/escapes.h"
 
 enum { NV_ABSOLUTE_MAX_IOCTL_SIZE = 16384 };
 
@@ -54,18 +55,14 @@ static int register_fd(struct driver *driver, struct sim_file *file, const struc
 {
 	struct sim_file *ctl;
 	const void *found;
-	struct task task;
 	int fd, err = 0;
 
-	if (size != sizeof(fd) || task_look(&driver->tasks, call->tid, &task))
+	if (size != sizeof(fd))
 		return -EINVAL;
 	memcpy(&fd, data, sizeof(fd));
-	found =
-	    identifier_ask(&driver->identifier, task.tid, task.tgid, fd, &driver->faults.stopping);
+	found = file_ask(driver, call, fd);
 	pthread_mutex_lock(&driver->lock);
-	/* The file may have been closed since: it counts only while it is among the open ones. */
-	for (ctl = driver->files; ctl && ctl != found;)
-		ctl = ctl->next;
+	ctl = file_asked(driver, found);
 	if (!ctl || ctl == file || ctl->device != DEVICE_CTL || ctl->ctl || file->ctl) {
 		err = -EINVAL;
 	} else {
@@ -131,6 +128,8 @@ static int set_work(struct driver *driver, struct sim_file *file, struct simrm_w
 static int escape(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		  uint32_t number, void *data, uint32_t size)
 {
+	int err;
+
 	switch (number) {
 	case NV_ESC_RM_CONTROL:
 		if (size != sizeof(struct nvos54_parameters) || file->device != DEVICE_CTL)
@@ -155,7 +154,10 @@ static int escape(struct driver *driver, struct sim_file *file, const struct sim
 	case SIMRM_ESC_WORK:
 		return set_work(driver, file, data, size);
 	default:
-		return -EINVAL;
+		err = escape_memory(driver, file, call, number, data, size);
+		if (err == -ENOENT)
+			err = escape_object(driver, file, call, number, data, size);
+		return err == -ENOENT ? -EINVAL : err;
 	}
 }
 
@@ -194,7 +196,7 @@ static bool interfere(struct driver *driver, const struct sim_call *call, uint32
 }
 
 /* Whether the outer ioctl is one that the driver has, with a size that it has. */
-static bool is_valid(uint32_t number, uint32_t size)
+static bool is_valid(const struct release *release, uint32_t number, uint32_t size)
 {
 	switch (number) {
 	case NV_ESC_RM_CONTROL:
@@ -219,44 +221,108 @@ static bool is_valid(uint32_t number, uint32_t size)
 	case SIMRM_ESC_WORK:
 		return size == sizeof(struct simrm_work);
 	default:
-		return false;
+		return escape_memory_size(release, number, size) ||
+		       escape_object_size(release, number, size);
 	}
+}
+
+/* What the call is, as far as it is told by its parameters. */
+static struct arrival arrival_of(uint32_t number, const void *data, uint32_t size)
+{
+	const uint32_t *words = data;
+	struct arrival arrival = {.kind = ARRIVAL_ESCAPE, .number = number};
+
+	if (number == NV_ESC_RM_CONTROL && size == sizeof(struct nvos54_parameters)) {
+		arrival.kind = ARRIVAL_CONTROL;
+		arrival.number = words[2];
+	} else if (number == NV_ESC_RM_ALLOC && size >= sizeof(struct nvos21_parameters)) {
+		arrival.kind = ARRIVAL_CLASS;
+		arrival.number = words[3];
+	} else if (number == NV_ESC_RM_VID_HEAP_CONTROL &&
+		   size == sizeof(struct nvos32_parameters)) {
+		arrival.kind = ARRIVAL_HEAP;
+		arrival.number = words[2];
+	} else if (number == NV_ESC_RM_ALLOC_MEMORY && size == sizeof(struct nvos02_with_fd)) {
+		arrival.kind = ARRIVAL_MEMORY;
+		arrival.number = words[3];
+	}
+	return arrival;
+}
+
+/* The NV_STATUS in the parameters of what is counted by more than its number. */
+static int32_t result_of(const struct release *release, const struct arrival *arrival,
+			 const void *data, uint32_t size)
+{
+	const uint32_t *words = data;
+
+	switch (arrival->kind) {
+	case ARRIVAL_CONTROL:
+		return (int32_t)words[7];
+	case ARRIVAL_CLASS:
+		return (int32_t)words[size == sizeof(struct nvos21_parameters)
+					  ? 6 + release->alloc_params_size
+					  : 8 + release->alloc_params_size + release->alloc_flags];
+	case ARRIVAL_HEAP:
+		return (int32_t)words[5];
+	case ARRIVAL_MEMORY:
+		return (int32_t)words[10];
+	default:
+		return 0;
+	}
+}
+
+/* Serves what lies at ARG in the caller's memory. */
+static int serve(struct driver *driver, struct sim_file *file, const struct sim_call *call,
+		 uint32_t number, uint32_t size, uint64_t arg)
+{
+	cleanup_free void *data = calloc(1, size ? size : 1);
+	struct arrival arrival = {.kind = ARRIVAL_ESCAPE, .number = number};
+	int err;
+
+	if (!data)
+		return -ENOMEM;
+	err = user_read(driver, call->tid, arg, data, size);
+	if (!err)
+		arrival = arrival_of(number, data, size);
+	arrivals_check(&driver->arrivals, call->tid, &arrival);
+	if (!err && !interfere(driver, call, number, data, size, &err))
+		err = escape(driver, file, call, number, data, size);
+	arrival.result = err ? err : result_of(&driver->release, &arrival, data, size);
+	if (err != -EFAULT && user_write(driver, call->tid, arg, data, size))
+		err = -EFAULT;
+	arrivals_count(&driver->arrivals, call->tid, &arrival);
+	return err;
+}
+
+/* One that ends before its parameters are read. */
+static int reject(struct driver *driver, const struct sim_call *call, uint32_t number, int err)
+{
+	struct arrival arrival = {.kind = ARRIVAL_ESCAPE, .number = number, .result = err};
+
+	arrivals_check(&driver->arrivals, call->tid, &arrival);
+	arrivals_count(&driver->arrivals, call->tid, &arrival);
+	return err;
 }
 
 int driver_ioctl(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		 uint32_t request, uint64_t arg)
 {
 	uint32_t number = _IOC_NR(request), size = _IOC_SIZE(request);
-	cleanup_free void *data = NULL;
-	int err;
+	struct nv_ioctl_xfer xfer;
 
-	if (file->device == DEVICE_UVM)
-		return -ENOTTY;
 	if (number == SIMRM_ESC_IDENTIFY)
 		return identifier_answer(&driver->identifier, call->tid, arg, file) ? 0 : -EINVAL;
-	if (driver->release.ioctl_size_first && !is_valid(number, size))
-		return -EINVAL;
-	if (number == NV_ESC_IOCTL_XFER_CMD) {
-		struct nv_ioctl_xfer xfer;
-
-		if (size != sizeof(xfer))
-			return -EINVAL;
-		if (user_read(call->tid, arg, &xfer, sizeof(xfer)))
-			return -EFAULT;
-		if (xfer.size > NV_ABSOLUTE_MAX_IOCTL_SIZE)
-			return -EINVAL;
-		number = xfer.cmd;
-		size = xfer.size;
-		arg = xfer.ptr;
-	}
-	data = calloc(1, size ? size : 1);
-	if (!data)
-		return -ENOMEM;
-	if (user_read(call->tid, arg, data, size))
-		return -EFAULT;
-	if (!interfere(driver, call, number, data, size, &err))
-		err = escape(driver, file, call, number, data, size);
-	if (err != -EFAULT && user_write(call->tid, arg, data, size))
-		err = -EFAULT;
-	return err;
+	if (file->device == DEVICE_UVM)
+		return uvm_ioctl(driver, file, call, request, arg);
+	if (driver->release.ioctl_size_first && !is_valid(&driver->release, number, size))
+		return reject(driver, call, number, -EINVAL);
+	if (number != NV_ESC_IOCTL_XFER_CMD)
+		return serve(driver, file, call, number, size, arg);
+	if (size != sizeof(xfer))
+		return reject(driver, call, number, -EINVAL);
+	if (user_read(driver, call->tid, arg, &xfer, sizeof(xfer)))
+		return reject(driver, call, number, -EFAULT);
+	if (xfer.size > NV_ABSOLUTE_MAX_IOCTL_SIZE)
+		return reject(driver, call, xfer.cmd, -EINVAL);
+	return serve(driver, file, call, xfer.cmd, xfer.size, xfer.ptr);
 }

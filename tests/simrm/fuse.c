@@ -17,6 +17,7 @@ enum {
 	INODE_CONTROL,
 	INODE_STATE,
 	INODE_CALLS,
+	INODE_ARRIVALS,
 	INODE_GPU = 0x100,
 };
 
@@ -71,9 +72,10 @@ static const struct {
 	fuse_ino_t inode;
 	mode_t mode;
 } entries[] = {
-    {"nvidiactl", INODE_CTL, 0666},	{"nvidia-uvm", INODE_UVM, 0666},
-    {"version", INODE_VERSION, 0444},	{"simrm-control", INODE_CONTROL, 0600},
-    {"simrm-state", INODE_STATE, 0400}, {"simrm-calls", INODE_CALLS, 0400},
+    {"nvidiactl", INODE_CTL, 0666},	      {"nvidia-uvm", INODE_UVM, 0666},
+    {"version", INODE_VERSION, 0444},	      {"simrm-control", INODE_CONTROL, 0600},
+    {"simrm-state", INODE_STATE, 0400},	      {"simrm-calls", INODE_CALLS, 0400},
+    {"simrm-arrivals", INODE_ARRIVALS, 0400},
 };
 enum { ENTRIES = sizeof(entries) / sizeof(entries[0]) };
 
@@ -217,12 +219,15 @@ static struct text *make_text(struct front *front, fuse_ino_t inode)
 		return NULL;
 	}
 	if (inode == INODE_VERSION) {
-		driver_version_text(front->driver, front->options->open_module, version, sizeof(version));
+		driver_version_text(front->driver, front->options->open_module, version,
+				    sizeof(version));
 		fputs(version, out);
 	} else if (inode == INODE_STATE) {
 		driver_write_state(front->driver, out);
 	} else if (inode == INODE_CALLS) {
 		faults_write_calls(&front->driver->faults, out);
+	} else if (inode == INODE_ARRIVALS) {
+		arrivals_write(&front->driver->arrivals, out);
 	}
 	fclose(out);
 	text_list(text);
@@ -240,7 +245,7 @@ static struct sim_file *open_device(struct driver *driver, fuse_ino_t inode)
 
 static bool is_text(fuse_ino_t inode)
 {
-	return inode >= INODE_VERSION && inode <= INODE_CALLS;
+	return inode >= INODE_VERSION && inode <= INODE_ARRIVALS;
 }
 
 static void front_open(fuse_req_t req, fuse_ino_t inode, struct fuse_file_info *fi)

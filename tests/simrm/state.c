@@ -49,11 +49,22 @@ static void write_client(const struct driver *driver, const struct client *clien
 		memory += object->kind == OBJECT_MEMORY ? object->size : 0;
 		fprintf(out,
 			"%s{\"handle\":\"0x%08x\",\"parent\":\"0x%08x\",\"class\":%u,\"gpu\":%d,"
-			"\"bytes\":%llu}",
+			"\"bytes\":%llu",
 			first ? "" : ",", object->handle, object->parent, object->class_id,
 			object->gpu, (unsigned long long)object->size);
+		if (object->pinned.tgid)
+			fprintf(out,
+				",\"pinned\":{\"tgid\":%d,\"address\":\"0x%llx\","
+				"\"first\":\"0x%llx\"}",
+				object->pinned.tgid, (unsigned long long)object->pinned.address,
+				(unsigned long long)object->pinned.first);
+		fputc('}', out);
 		first = false;
 	}
+	fputs("],\"mappings\":[", out);
+	for (const struct mapping *at = client->mappings; at; at = at->next)
+		fprintf(out, "{\"memory\":\"0x%08x\",\"bytes\":%llu,\"tgid\":%d}%s", at->memory,
+			(unsigned long long)at->size, at->tgid, at->next ? "," : "");
 	fprintf(out, "],\"memory\":%llu}", (unsigned long long)memory);
 	(void)driver;
 }
@@ -90,6 +101,20 @@ static void write_gpu(const struct gpu *gpu, FILE *out)
 	fputs("]}", out);
 }
 
+static void write_contexts(const struct driver *driver, FILE *out)
+{
+	bool first = true;
+
+	for (const struct sim_file *at = driver->files; at; at = at->next) {
+		if (!at->mmap_context.size)
+			continue;
+		fprintf(out, "%s{\"client\":\"0x%08x\",\"memory\":\"0x%08x\",\"tgid\":%d}",
+			first ? "" : ",", at->mmap_context.client, at->mmap_context.memory,
+			at->mmap_context.tgid);
+		first = false;
+	}
+}
+
 void driver_write_state(struct driver *driver, FILE *out)
 {
 	static const char *const spaces[] = {"global", "caller_ns", "caller_ns_partial", "mixed"};
@@ -113,6 +138,12 @@ void driver_write_state(struct driver *driver, FILE *out)
 		fputs(client == driver->first_client ? "\n" : ",\n", out);
 		write_client(driver, client, out);
 	}
+	fputs("],\"events\":[", out);
+	for (const struct os_event *at = driver->events; at; at = at->next)
+		fprintf(out, "%s{\"client\":\"0x%08x\",\"fd\":%u}", at == driver->events ? "" : ",",
+			at->client, at->fd);
+	fputs("],\"mmap_contexts\":[", out);
+	write_contexts(driver, out);
 	fputs("]}\n", out);
 	pthread_mutex_unlock(&driver->lock);
 }
