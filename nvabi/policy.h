@@ -47,8 +47,8 @@ const char *nvabi_policy_kind_name(uint32_t kind);
 
 enum nvabi_way {
 	NVABI_WAY_EXECUTE,  /* made from a copy by the proxy */
-	NVABI_WAY_CONTINUE, /* bound to the caller's own memory: goes on after the check, except UVM's
-			       it is refused under `strict` */
+	NVABI_WAY_CONTINUE, /* bound to the caller's own memory: goes on after the check, except
+			       UVM's it is refused under `strict` */
 };
 
 enum nvabi_direction { NVABI_IN = 1, NVABI_OUT = 2 };
@@ -87,8 +87,8 @@ struct nvabi_rule {
 	uint32_t capabilities;
 	enum nvabi_way way;
 	uint32_t size;	     /* of the parameters; 0: what the caller says */
-	uint32_t short_size; /* the driver takes this older, shorter form too, whose fields are where
-				they are in the longer one; 0: none */
+	uint32_t short_size; /* the driver takes this older, shorter form too, whose fields are
+				where they are in the longer one; 0: none */
 	const struct nvabi_pointer *pointers;
 	uint32_t pointer_count;
 	const struct nvabi_descriptor *descriptors;
