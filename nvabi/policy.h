@@ -28,7 +28,7 @@ enum nvabi_capability {
 
 enum { NVABI_CAPS_ALL = (1 << 7) - 1, NVABI_CAPS = (1 << 10) - 1 };
 
-/* Sets in BITS what the word of LENGTH characters means ("all" gives several). Returns false for
+/* Adds to BITS what the word of LENGTH characters means ("all" gives several). Returns false for
  * any other word. */
 bool nvabi_capability_parse(const char *word, size_t length, uint32_t *bits);
 
@@ -47,53 +47,80 @@ const char *nvabi_policy_kind_name(uint32_t kind);
 
 enum nvabi_way {
 	NVABI_WAY_EXECUTE,  /* made from a copy by the proxy */
-	NVABI_WAY_CONTINUE, /* bound to the caller's own memory: goes on after the check, except
-			       UVM's it is refused under `strict` */
+	NVABI_WAY_CONTINUE, /* bound to the caller's own memory: passed on after the check. Of these
+			       `strict` allows UVM's only */
+	NVABI_WAY_FIRMWARE, /* as NVABI_WAY_EXECUTE with the open kernel module, which hands such a
+			       control unread to the GPU's firmware. What another module does with
+			       it is not known, it could follow pointers: refused there */
 };
 
 enum nvabi_direction { NVABI_IN = 1, NVABI_OUT = 2 };
 
 /* Bytes behind a pointer: constant + scale * field, or with SQUARE constant + scale * field *
- * field. Where the field is above LIMIT, the driver refuses the call, and so must who makes it. */
+ * field. Where the field is above LIMIT, the driver refuses the call with NV_ERR_INVALID_ARGUMENT,
+ * and so must who makes it; LIMIT is never 0 where there is a field, and bytes never exceed 1 MiB.
+ */
 struct nvabi_length {
 	uint32_t constant;
 	uint32_t offset; /* of the field, in the same parameters as the pointer */
 	uint8_t width;	 /* of the field, 1, 2, 4 or 8; 0: no field */
 	bool square;
 	uint32_t scale;
-	uint32_t limit; /* 0: none known */
+	uint32_t limit;
 };
 
 /* A pointer of 8 bytes in the parameters. DIRECTIONS 0: nothing but NULL is allowed there, and the
- * call is refused with anything else. NULL is always allowed. */
+ * call is refused with anything else. NULL is always allowed, and means no bytes. */
 struct nvabi_pointer {
 	uint32_t offset;
 	uint8_t directions;
+	bool whole; /* not there in the short form of the parameters */
 	struct nvabi_length length;
 };
 
-/* A descriptor of the caller in the parameters. Negative: none. */
+/* A descriptor of the caller in the parameters. Negative: none. A number that is no open descriptor
+ * is no reason to refuse: the driver says what it thinks of -1. */
 struct nvabi_descriptor {
 	uint32_t offset;
 	uint8_t width; /* 4 or 8 */
 	uint8_t directions;
 };
 
-/* One allowed call. */
+/* One allowed call. The parameters of NV_ESC_RM_CONTROL and NV_ESC_RM_ALLOC that lie behind
+ * `params` and `pAllocParms` are those of the control's or class's own rule and not among the
+ * escape's pointers; so are function and hClass of the older calls rules of their own.
+ *
+ * SIZE is what the driver reads and writes, whatever paramsSize says: with NV_ESC_RM_ALLOC it asks
+ * the class alone, and pAllocParms may be NULL; a control of another paramsSize than SIZE it
+ * refuses with NV_ERR_INVALID_PARAM_STRUCT (some with NV_ERR_INVALID_ARGUMENT), after having read
+ * SIZE bytes for a few. Parameters that say to be serialized (NVABI_SERIALIZED_CONTROL, _ALLOC in
+ * their flags) are of another form, which no rule describes: refuse them. */
 struct nvabi_rule {
 	uint32_t kind; /* enum nvabi_kind, or enum nvabi_policy_kind */
 	uint32_t number;
-	const char *name; /* the driver's #define */
+	const char *name; /* the driver's #define, or a number where it is known by no name */
 	uint32_t capabilities;
 	enum nvabi_way way;
-	uint32_t size;	     /* of the parameters; 0: what the caller says */
+	bool pattern;	 /* allowed with many others of its kind: refused under `strict`. NUMBER and
+			    NAME are the pattern's, not those of the call */
+	uint32_t size;	 /* of the parameters; 0: none, or what the caller says */
+	uint32_t status; /* of an escape: offset of the NV_STATUS in the parameters; 0: none */
 	uint32_t short_size; /* the driver takes this older, shorter form too, whose fields are
-				where they are in the longer one; 0: none */
+				where they are in the longer one but the status; 0: none */
+	uint32_t short_status;
 	const struct nvabi_pointer *pointers;
 	uint32_t pointer_count;
 	const struct nvabi_descriptor *descriptors;
 	uint32_t descriptor_count;
 	const char *reason; /* why it is there */
+};
+
+/* What the rules are asked with and do not say. */
+enum {
+	NVABI_EVENT_CLASS = 5,	  /* hClass NV01_EVENT stands for another one, which is in ... */
+	NVABI_EVENT_SUBCLASS = 8, /* ... the u32 at this offset of pAllocParms: ask for that */
+	NVABI_SERIALIZED_CONTROL = 4, /* in NVOS54_PARAMETERS.flags */
+	NVABI_SERIALIZED_ALLOC = 1,   /* in NVOS64_PARAMETERS.flags */
 };
 
 /* The rules of one release. Immutable: may be shared between threads. */
@@ -107,11 +134,12 @@ void nvabi_policy_close(struct nvabi_policy *policy);
 /* The release that stands for the one asked for. */
 const struct nvabi_version *nvabi_policy_release(const struct nvabi_policy *policy);
 
-/* The rule by kind and number; NULL where no capability has it. */
+/* The rule by kind and number: its own, else that of a pattern; NULL where no capability has it. */
 const struct nvabi_rule *nvabi_policy_find(const struct nvabi_policy *policy, uint32_t kind,
 					   uint32_t number);
 
-/* All rules, ordered by kind and number: INDEX from 0; NULL behind the last. */
+/* All rules, ordered by kind and number, behind them the patterns: INDEX from 0; NULL at the end.
+ */
 const struct nvabi_rule *nvabi_policy_rule(const struct nvabi_policy *policy, uint32_t index);
 
 #endif

@@ -1,0 +1,52 @@
+/* Reads nvabi/data/policy and policy-params. */
+#ifndef NVABI_TOOLS_LOAD_POLICY_H
+#define NVABI_TOOLS_LOAD_POLICY_H
+
+#include "nvabi/policy-tables.h"
+#include "nvabi/tools/lines.h"
+
+struct loaded_row {
+	struct nvabi_policy_row row;
+	unsigned int line;
+};
+
+struct loaded_param {
+	struct nvabi_policy_param param;
+	unsigned int line;
+};
+
+/* Strings are owned by it. Free it with unload_policy(). */
+struct loaded_policy {
+	struct loaded_row *row;
+	uint32_t row_count;
+	struct loaded_param *param;
+	uint32_t param_count;
+	/* Compiled: */
+	struct nvabi_policy_row *out_row;
+	struct nvabi_policy_param *out_param;
+};
+
+/* Reads the rows of the file PATH, behind those that are there. Refuses (-EINVAL), with file and
+ * line: malformed rows, unknown words, a row without a reason, a second row for the same call. */
+int load_policy_rows(struct loaded_policy *policy, const char *path, struct mpu_error *error);
+
+/* Reads what is behind fields. Refuses malformed rows and a second row for the same field. */
+int load_policy_params(struct loaded_policy *policy, const char *path, struct mpu_error *error);
+
+/* Holds what was read against the ABI of all releases. Refuses, with file and line: a name that no
+ * release has, a field that no release has, and a rule in whose parameters any release has a
+ * pointer or a descriptor of which policy-params says nothing. */
+int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+		 const char *rows, const char *params, struct mpu_error *error);
+
+/* Compiles what was read into TABLES, which borrows from POLICY. */
+int load_policy_finish(struct loaded_policy *policy, struct nvabi_policy_tables *tables,
+		       struct mpu_error *error);
+
+/* All of it, from the folder DATA. */
+int load_policy(const char *data, const struct nvabi_abi_tables *abi, struct loaded_policy *policy,
+		struct nvabi_policy_tables *tables, struct mpu_error *error);
+
+void unload_policy(struct loaded_policy *policy);
+
+#endif
