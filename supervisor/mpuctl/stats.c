@@ -172,9 +172,9 @@ static void print_rate(FILE *out, struct json_object *answer, struct json_object
 	if (!ask_member(answer, "per_second"))
 		return;
 	if (rate)
-		fprintf(out, " %10.1f", json_object_get_double(rate));
+		fprintf(out, " %9.1f", json_object_get_double(rate));
 	else
-		fprintf(out, " %10s", "-");
+		fprintf(out, " %9s", "-");
 }
 
 static void print_control(FILE *out, struct json_object *answer, struct json_object *control)
@@ -196,15 +196,15 @@ static void print(FILE *out, struct json_object *answer)
 	size_t count = json_object_array_length(controls);
 
 	if (rates)
-		fprintf(out, "%12s %10s\n", "count", "a second");
+		fprintf(out, "%11s %9s\n", "count", "a second");
 	for (size_t i = 0; i < COUNTS; i++) {
-		fprintf(out, "%12" PRIu64, ask_number(answer, counts[i].name));
+		fprintf(out, "%11" PRIu64, ask_number(answer, counts[i].name));
 		print_rate(out, answer, rates, counts[i].name);
 		fprintf(out, "  %s\n", counts[i].meaning);
 	}
 	if (count)
 		fprintf(out, "\n%9s%s %8s %8s %8s %8s  control\n", "count",
-			rates ? "   a second" : "", "mean us", "p50 us", "p99 us", "max us");
+			rates ? "  a second" : "", "mean us", "p50 us", "p99 us", "max us");
 	for (size_t i = 0; i < count; i++)
 		print_control(out, answer, json_object_array_get_idx(controls, i));
 }

@@ -239,6 +239,8 @@ static enum journal_death judge(const struct keeper_worker *worker, const siginf
 {
 	if (worker->hung)
 		return JOURNAL_HUNG;
+	if (worker->stopped && info->si_code == CLD_EXITED && !info->si_status)
+		return JOURNAL_KILLED;
 	if (crashed || (info->si_pid && (info->si_code == CLD_EXITED || info->si_status != SIGKILL)))
 		return JOURNAL_CRASHED;
 	return JOURNAL_KILLED;
@@ -396,6 +398,7 @@ void keeper_stop_worker(struct keeper *keeper)
 
 	if (!worker->pid)
 		return;
+	worker->stopped = true;
 	if (channel_send(worker->channel, &stop, NULL, 0, MSG_DONTWAIT) == 0)
 		poll(&end, 1, STOP_MS);
 	bury_worker(keeper);

@@ -16,6 +16,7 @@ struct keeper_worker {
 	int channel;
 	bool ready, was_ready;
 	bool hung; /* we have killed it */
+	bool stopped; /* we have told it to end */
 	uint64_t started_ns;
 	uint64_t sign_of_life_ns;
 	uint64_t again_ns;     /* when there is none: when to start the next one */

@@ -15,10 +15,11 @@ import cases_oci
 import cases_metrics
 import cases_podman
 import cases_ps
+import cases_trace
 from results import exit_status, report, run_cases
 
 MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
-           cases_daemon, cases_control, cases_ps, cases_metrics, cases_install]
+           cases_daemon, cases_control, cases_trace, cases_ps, cases_metrics, cases_install]
 
 
 def main():
