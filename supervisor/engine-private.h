@@ -128,6 +128,11 @@ struct watch {
 	_Atomic bool asleep;
 	bool stopping;
 	bool started;
+	/* Under the lock: it sleeps in earnest; how often it did; what engine_rests() saw of that, and
+	 * whether it wants to be told of the end. */
+	bool rests;
+	uint64_t rest, seen_rest;
+	bool tells;
 };
 
 struct engine {
@@ -220,6 +225,8 @@ void executor_kick(struct executor *executor);
 int watch_start(struct engine *engine, struct mpu_error *error);
 void watch_stop(struct engine *engine);
 void watch_wake(struct watch *watch);
+/* Whether it has slept since the last time that this was asked. The engine's user is told of the end. */
+bool watch_rests(struct watch *watch);
 /* Something begins that may take too long. */
 static inline void watch_active(struct watch *watch)
 {

@@ -229,6 +229,11 @@ bool engine_is_alive(struct engine *engine)
 	return alive;
 }
 
+bool engine_rests(struct engine *engine)
+{
+	return watch_rests(&engine->watch);
+}
+
 static bool is_drained(struct engine *engine)
 {
 	for (uint32_t i = 0; i < JOURNAL_SLOTS; i++)

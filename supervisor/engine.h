@@ -33,6 +33,8 @@ struct engine_options {
 	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */
 	void (*listener_closed)(void *context, uint32_t index);
+	/* Called on a thread of the engine when something happens again after engine_rests(). Or NULL. */
+	void (*stirs)(void *context);
 	void *context;
 };
 
@@ -77,6 +79,10 @@ unsigned int engine_take_up(struct engine *engine);
 /* Whether the engine has moved since the last time that this was asked; it is called every second or
  * so. */
 bool engine_is_alive(struct engine *engine);
+
+/* Whether nothing has happened since the last time that this was asked, and nothing goes on. When
+ * something happens again, STIRS is called, once for each time that this was asked at most. */
+bool engine_rests(struct engine *engine);
 
 /* Receives no more, and waits up to TIMEOUT_MS for the calls in flight. Returns whether all were
  * answered; what was not stands in the journal. */

@@ -92,6 +92,7 @@ void watch_wake(struct watch *watch)
 static void sleep_until_woken(struct engine *engine, struct seen *seen)
 {
 	struct watch *watch = &engine->watch;
+	bool tells;
 
 	atomic_store(&watch->asleep, true);
 	if (look(engine, seen)) {
@@ -99,9 +100,29 @@ static void sleep_until_woken(struct engine *engine, struct seen *seen)
 		return;
 	}
 	pthread_mutex_lock(&watch->lock);
-	while (atomic_load(&watch->asleep) && !watch->stopping)
+	while (atomic_load(&watch->asleep) && !watch->stopping) {
+		watch->rests = true;
 		pthread_cond_wait(&watch->wake, &watch->lock);
+	}
+	watch->rest += watch->rests;
+	tells = watch->rests && watch->tells;
+	watch->rests = false;
+	watch->tells &= !tells;
 	pthread_mutex_unlock(&watch->lock);
+	if (tells && engine->options.stirs)
+		engine->options.stirs(engine->options.context);
+}
+
+bool watch_rests(struct watch *watch)
+{
+	bool rests;
+
+	pthread_mutex_lock(&watch->lock);
+	rests = watch->rests && atomic_load(&watch->asleep) && watch->rest == watch->seen_rest;
+	watch->seen_rest = watch->rest;
+	watch->tells = true;
+	pthread_mutex_unlock(&watch->lock);
+	return rests;
 }
 
 static bool is_stopping(struct watch *watch)

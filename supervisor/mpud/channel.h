@@ -13,7 +13,7 @@ enum channel_kind {
 	CHANNEL_DONE,	/* PARCEL was answered: it may go */
 	CHANNEL_HALF,	/* PARCEL is not whole: there must be more to come */
 	CHANNEL_CLOSED, /* the last process of listener INDEX has ended */
-	CHANNEL_PONG,
+	CHANNEL_PONG, /* WHICH: nothing has happened since the last one */
 	/* From the keeper. */
 	CHANNEL_PARCEL, /* number PARCEL of INDEX bytes: its memory, its connection, what came along;
 			   WHICH: no more will come */
@@ -27,6 +27,8 @@ enum channel_kind {
 	CHANNEL_END,
 	/* From the keeper; last, as two releases speak to each other with those above. */
 	CHANNEL_BEGIN, /* the worker stands in the journal: it may touch that */
+	/* From the worker. */
+	CHANNEL_STIRS, /* something happens again, after a PONG */
 };
 
 struct channel_message {

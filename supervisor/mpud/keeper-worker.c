@@ -116,7 +116,8 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error)
 					 .was_ready = was_ready,
 					 .again_ms = again_ms,
 					 .started_ns = now_ns(),
-					 .sign_of_life_ns = now_ns()};
+					 .sign_of_life_ns = now_ns(),
+					 .asked_ns = now_ns()};
 	header->workers++;
 	channel_send(worker->channel, &begin, NULL, 0, MSG_DONTWAIT);
 	return 0;
@@ -136,6 +137,7 @@ static void send_parcel(struct keeper *keeper, struct parcel *parcel)
 	parcel->sent = !channel_send(keeper->worker.channel, &message, fds, parcel->fd_count + 2,
 				     MSG_DONTWAIT);
 	parcel->fresh = !parcel->sent;
+	keeper_expect_life(keeper);
 }
 
 static void send_parcels(struct keeper *keeper)
@@ -188,6 +190,10 @@ static void heed(struct keeper *keeper, const struct channel_message *message)
 	struct parcel *parcel = parcels_find(&keeper->parcels, message->parcel);
 
 	keeper->worker.sign_of_life_ns = now_ns();
+	if (message->kind == CHANNEL_PONG && message->which)
+		keeper->worker.at_rest++;
+	else
+		keeper_expect_life(keeper);
 	switch (message->kind) {
 	case CHANNEL_READY:
 		greet(keeper, message->index);
@@ -340,19 +346,58 @@ static void start_again(struct keeper *keeper)
 
 /* ---- Its silence ---- */
 
+/* Twice within its patience, and not more often, as each wakes three threads. A worker that rests,
+ * which two signs in a row make sure of, says of itself when it stirs, and is asked once in a while. */
+enum { RESTS = 2, REST_MS = 60000 };
+
+static bool rests(const struct keeper_worker *worker)
+{
+	return worker->at_rest >= RESTS;
+}
+
+static uint64_t asked_every_ms(const struct keeper *keeper)
+{
+	uint64_t every_ms = keeper->options->watchdog * UINT64_C(400);
+
+	return rests(&keeper->worker) && every_ms < REST_MS ? REST_MS : every_ms;
+}
+
+void keeper_expect_life(struct keeper *keeper)
+{
+	/* It was not asked meanwhile. */
+	if (rests(&keeper->worker))
+		keeper->worker.sign_of_life_ns = now_ns();
+	keeper->worker.at_rest = 0;
+}
+
 static void look_after(struct keeper *keeper)
 {
 	const struct channel_message ping = {.kind = CHANNEL_PING};
 	struct keeper_worker *worker = &keeper->worker;
 	uint64_t patience = keeper->options->watchdog * UINT64_C(1000000000);
 
-	if (now_ns() - worker->sign_of_life_ns > patience && !worker->hung) {
+	if (rests(worker))
+		keeper_expect_life(keeper);
+	worker->asked_ns = now_ns();
+	if (worker->asked_ns - worker->sign_of_life_ns > patience && !worker->hung) {
 		log_error("mpud's worker gives no sign of life and is killed", "pid=%d",
 			  worker->pid);
 		worker->hung = true;
 		kill(worker->pid, SIGKILL);
 	}
 	channel_send(worker->channel, &ping, NULL, 0, MSG_DONTWAIT);
+}
+
+/* Returns after how many milliseconds to come again. */
+static int ask_when_due(struct keeper *keeper)
+{
+	uint64_t since_ms = (now_ns() - keeper->worker.asked_ns) / 1000000;
+
+	if (since_ms >= asked_every_ms(keeper)) {
+		look_after(keeper);
+		since_ms = 0;
+	}
+	return (int)(asked_every_ms(keeper) - since_ms);
 }
 
 static bool has_ended(const struct keeper_worker *worker)
@@ -364,14 +409,10 @@ static bool has_ended(const struct keeper_worker *worker)
 
 int keeper_work(struct keeper *keeper)
 {
-	static uint64_t pinged_ns;
 	struct keeper_worker *worker = &keeper->worker;
-	uint64_t now = now_ns();
-	/* Twice within its patience, and not more often, as each wakes three threads. */
-	int ping_ms = (int)keeper->options->watchdog * 400;
 
 	if (!worker->pid) {
-		if (now >= worker->again_ns)
+		if (now_ns() >= worker->again_ns)
 			start_again(keeper);
 		return AGAIN_MS;
 	}
@@ -383,11 +424,7 @@ int keeper_work(struct keeper *keeper)
 	send_parcels(keeper);
 	if (atomic_load(&journal_header(keeper->journal)->closed_cue))
 		keeper_let_go_all_closed(keeper);
-	if (now - pinged_ns >= (uint64_t)ping_ms * 1000000) {
-		pinged_ns = now;
-		look_after(keeper);
-	}
-	return ping_ms;
+	return ask_when_due(keeper);
 }
 
 void keeper_stop_worker(struct keeper *keeper)

@@ -142,6 +142,8 @@ static bool heed_signals(struct keeper *keeper)
 
 	while (read(keeper->signals, &info, sizeof(info)) == sizeof(info))
 		stop |= info.ssi_signo != SIGCHLD;
+	/* Also one that was stopped tells by SIGCHLD. */
+	keeper_expect_life(keeper);
 	for (siginfo_t ended = {0};
 	     waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid &&
 	     ended.si_pid != keeper->worker.pid;

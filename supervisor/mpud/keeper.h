@@ -19,6 +19,8 @@ struct keeper_worker {
 	bool stopped; /* we have told it to end */
 	uint64_t started_ns;
 	uint64_t sign_of_life_ns;
+	uint64_t asked_ns;   /* when it was asked for one last */
+	unsigned int at_rest; /* so many signs in a row said that nothing had happened */
 	uint64_t again_ns;     /* when there is none: when to start the next one */
 	unsigned int again_ms; /* how long that was put off; 0 after one that was ready */
 };
@@ -47,6 +49,9 @@ int keeper_start_worker(struct keeper *keeper, struct mpu_error *error);
 /* What is to be done for the worker now: its messages, its death, its silence. Returns after how many
  * milliseconds to come again. */
 int keeper_work(struct keeper *keeper);
+/* Something may have happened to the worker, or will: it is asked for signs of life again as often as
+ * one that works. */
+void keeper_expect_life(struct keeper *keeper);
 /* Lets the worker answer what is in flight, and ends it. */
 void keeper_stop_worker(struct keeper *keeper);
 /* Ends what worked on the journal before us, a former keeper's worker. Returns 0, or -errno with ERROR

@@ -58,6 +58,15 @@ static void listener_closed(void *context, uint32_t index)
 		atomic_store(&journal_header(worker->start->journal)->closed_cue, 1);
 }
 
+/* On the engine's watch. Where the keeper does not get to reading, it does not rest. */
+static void stirs(void *context)
+{
+	const struct worker *worker = context;
+	const struct channel_message message = {.kind = CHANNEL_STIRS};
+
+	channel_send(worker->start->channel, &message, NULL, 0, MSG_DONTWAIT);
+}
+
 static int find_driver(struct worker *worker, struct mpu_error *error)
 {
 	const struct mpud_options *options = worker->start->options;
@@ -81,6 +90,7 @@ static int start_engine(struct worker *worker, struct mpu_error *error)
 	worker->options.nursery = -1;
 	worker->options.sandbox = start->sandbox;
 	worker->options.listener_closed = listener_closed;
+	worker->options.stirs = stirs;
 	worker->options.context = worker;
 	return engine_start(&worker->engine, &worker->options, error);
 }
@@ -119,7 +129,7 @@ static void go_on_without_keeper(struct worker *worker)
 static bool heed(struct worker *worker, struct channel_mail *mail)
 {
 	const struct worker_start *start = worker->start;
-	const struct channel_message pong = {.kind = CHANNEL_PONG};
+	struct channel_message pong = {.kind = CHANNEL_PONG};
 
 	switch (mail->message.kind) {
 	case CHANNEL_PARCEL:
@@ -127,6 +137,7 @@ static bool heed(struct worker *worker, struct channel_mail *mail)
 				   mail);
 		break;
 	case CHANNEL_PING:
+		pong.which = engine_rests(worker->engine);
 		if (engine_is_alive(worker->engine))
 			channel_send(start->channel, &pong, NULL, 0, 0);
 		break;

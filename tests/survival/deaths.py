@@ -1,15 +1,18 @@
 """Deaths of every kind, of mpud's worker and of its keeper: deaths.py BUILD [NAME]"""
+import ctypes
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from worlds import Victim, find_programs, world  # noqa: I001
 from results import expect, expect_equal, run_cases
 from world import die_with_parent, wait_until
 
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 PASSED, GET_PIDS, SESSIONS = (0x201, 128), (0x2080018d, 3812), (0x2080016e, 16)
 OPERATING_SYSTEM = 0x59  # NV_ERR_OPERATING_SYSTEM
 EAGAIN = 11
@@ -67,6 +70,60 @@ def test_a_worker_that_stands_still_is_killed_and_replaced():
         expect_equal(made.state().quarantined, 0, "quarantined listeners")
         expect(made.manager.count("gives no sign of life") == 2, "no log line")
         end_right(victim)
+
+
+def switches(made):
+    """How often threads of mpud have been given up, or have given up, a processor."""
+    count = 0
+    for process in (made.manager.process.pid, made.manager.worker()):
+        for status in Path(f"/proc/{process}/task").glob("*/status"):
+            count += sum(int(line.split()[1]) for line in status.read_text().splitlines()
+                         if "ctxt_switches" in line)
+    return count
+
+
+def await_rest(made):
+    def is_quiet():
+        before = switches(made)
+        time.sleep(1.5)
+        return switches(made) == before
+    wait_until(is_quiet, "rest", 20)
+
+
+def stop_first_thread(pid):
+    """As if it hung: unlike by a signal, its parent is told nothing."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long] * 4
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        expect_equal(ptrace(request, pid, 0, 0), 0, f"ptrace: {ctypes.get_errno()}")
+    os.waitpid(pid, 0)
+
+
+def bury_traced(pid):
+    wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "the end of a worker that hung", 6)
+
+
+def test_mpud_at_rest_is_not_woken_and_its_worker_is_found_when_it_hangs():
+    with world(programs, "--watchdog=1") as made:
+        asker = made.asker()
+        expect_equal(asker.ask(*PASSED), (0, 0), "a call")
+        await_rest(made)
+        before = switches(made)
+        time.sleep(10)
+        expect_equal(switches(made) - before, 0, "wake-ups of an idle mpud in 10 s")
+        stopped = made.manager.kill_worker(signal.SIGSTOP)
+        wait_until(lambda: made.manager.worker() not in (None, stopped), "a new worker", 6)
+        expect_equal(asker.ask(*PASSED), (0, 0), "a call of a new worker")
+        await_rest(made)
+        stuck = made.manager.worker()
+        stop_first_thread(stuck)
+        time.sleep(3)
+        expect_equal(made.state().hangs, 1, "workers that hung, before there was anything to do")
+        expect_equal(asker.ask(*PASSED), (0, 0), "a call that wakes a worker which hangs")
+        bury_traced(stuck)
+        wait_until(lambda: made.manager.worker() not in (None, stuck), "a new worker", 6)
+        expect_equal(asker.ask(*SESSIONS), (0, 0), "a call of a new worker")
+        expect_equal(made.state().hangs, 2, "workers that hung")
 
 
 def test_aborts_and_faults_at_random_moments_cost_no_call():
