@@ -145,7 +145,7 @@ class Confine:
                                 stderr=log)
         wait_for(socket, 20)
         killer = Killer(mpud.pid, whom)
-        neighbour = subprocess.Popen([*self.prefix("--pid-ns"), *TORCH, "6000"], stdout=subprocess.PIPE,
+        neighbour = subprocess.Popen([*self.prefix("--pid-ns"), *TORCH, "60000"], stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE, text=True)
         killer.spared = neighbour.pid
         names = [one for one in self.programs_of() if one[0] in ("streams", "ipc", "vmm", "cublas", "reset")]
