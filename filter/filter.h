@@ -6,6 +6,7 @@
 #include "base/error.h"
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,15 @@ struct filter_program {
 void filter_program_free(struct filter_program *program);
 #define cleanup_filter __attribute__((cleanup(filter_program_free)))
 
+/* What a filter shows: the calls that carry PIDs, or all that a confined container has to be
+ * watched for; FILTER_CONFINE_COMPUTE lets those of UVM's through that CUDA makes all the time
+ * (nvabi/confined.h). */
+enum filter_kind { FILTER_PIDS, FILTER_CONFINE, FILTER_CONFINE_COMPUTE };
+
+/* "pids", "confine", "confine-compute". */
+const char *filter_kind_name(enum filter_kind kind);
+bool filter_kind_parse(const char *word, enum filter_kind *kind);
+
 /* Architectures by libseccomp's SCMP_ARCH_* tokens, ended by 0: all whose system calls a process on
  * this machine can make (on x86_64: x86_64, x86 and x32; on aarch64: aarch64 and arm). */
 const uint32_t *filter_native_architectures(void);
@@ -26,6 +36,15 @@ const uint32_t *filter_native_architectures(void);
  * are not listed are allowed. Returns 0, or -errno with ERROR filled. */
 int filter_build(const uint32_t *architectures, struct filter_program *program,
 		 struct mpu_error *error);
+
+/* The same for a confined container: shows every ioctl that a release of the driver may take; with
+ * COMPUTE, the numbers of nvabi_compute_uvm() pass. */
+int filter_build_confine(const uint32_t *architectures, bool compute,
+			 struct filter_program *program, struct mpu_error *error);
+
+/* The one of the two that KIND says. */
+int filter_build_kind(const uint32_t *architectures, enum filter_kind kind,
+		      struct filter_program *program, struct mpu_error *error);
 
 /* The program of CONTEXT, a scmp_filter_ctx of libseccomp, into PROGRAM. Returns 0 or -errno. */
 int filter_export(void *context, struct filter_program *program);

@@ -137,6 +137,13 @@ const char *mpu_confine_words(uint32_t confine, char words[MPU_CONFINE_TEXT])
 	return words;
 }
 
+enum filter_kind mpu_confine_filter(uint32_t confine)
+{
+	if (!confine)
+		return FILTER_PIDS;
+	return confine & NVABI_CAP_COMPUTE ? FILTER_CONFINE_COMPUTE : FILTER_CONFINE;
+}
+
 uint32_t mpu_confine_narrow(uint32_t most, uint32_t wish)
 {
 	if (!most || !wish)

@@ -3,6 +3,7 @@
 #define SUPERVISOR_SETTINGS_H
 
 #include "base/error.h"
+#include "filter/filter.h"
 #include "nvabi/policy.h"
 
 #include <stdbool.h>
@@ -43,6 +44,9 @@ int mpu_confine_parse(const char *words, uint32_t *confine, struct mpu_error *er
  * where it is 0. Returns WORDS. */
 enum { MPU_CONFINE_TEXT = 128 };
 const char *mpu_confine_words(uint32_t confine, char words[MPU_CONFINE_TEXT]);
+
+/* The filter that a container with CONFINE needs. */
+enum filter_kind mpu_confine_filter(uint32_t confine);
 
 /* What is left of WISH below MOST, where both may be 0: capabilities that both have, strict where
  * either says so, log where neither refuses. */

@@ -32,13 +32,18 @@ static void find_privilege(struct run_plan *plan)
 	plan->no_new_privs = !admin;
 }
 
+/* A trace shows UVM's calls too: a confined command's filter lets none of them pass unseen then. */
 static int build_filter(struct run_plan *plan, struct mpu_error *error)
 {
 	const uint32_t *architectures = filter_native_architectures();
+	const bool traced = plan->options.trace || plan->options.trace_summary;
+	const uint32_t confine = plan->options.settings.confine;
 
-	if (plan->options.trace || plan->options.trace_summary)
+	if (traced && confine)
+		return filter_build_kind(architectures, FILTER_CONFINE, &plan->filter, error);
+	if (traced)
 		return filter_build_trace(architectures, &plan->filter, error);
-	return filter_build(architectures, &plan->filter, error);
+	return filter_build_kind(architectures, mpu_confine_filter(confine), &plan->filter, error);
 }
 
 static int make_plan(struct run_plan *plan, struct mpu_error *error)
