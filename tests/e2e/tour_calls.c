@@ -56,11 +56,7 @@ static void heap(struct tour *tour)
 	say("heap alloc", result ? result : (int)api.status);
 	result = tour_escape(ctl, NV_ESC_RM_VID_HEAP_CONTROL, sizeof(api), &api);
 	say("heap alloc again", result ? result : (int)api.status);
-	memset(&api.data, 0, sizeof(api.data));
-	api.function = NVOS32_FREE;
-	api.data.free_memory.hMemory = HEAP;
-	result = tour_escape(ctl, NV_ESC_RM_VID_HEAP_CONTROL, sizeof(api), &api);
-	say("heap free", result ? result : (int)api.status);
+	say("heap free", rm_free(&tour->client, tour->device, HEAP));
 }
 
 static void mappings(struct tour *tour)

@@ -152,6 +152,7 @@ void tour_refused(struct tour *tour, const char *root)
 	escapes(tour);
 	controls(tour);
 	classes(tour);
+	compare("INFO of the heap", heap(tour, NVOS32_INFO), heap(tour, UNKNOWN_FUNCTION));
 	compare("HW_ALLOC", heap(tour, 19), heap(tour, UNKNOWN_FUNCTION));
 	compare("NV01_MEMORY_LIST_SYSTEM", memory(tour, 0x81), memory(tour, UNKNOWN_CLASS));
 	uvm(root);

@@ -148,6 +148,16 @@ static unsigned hash(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 	return (unsigned)(value >> 40);
 }
 
+static bool is_masked(const struct arrivals *arrivals, enum arrival_from from,
+		      enum arrival_kind kind, uint32_t number)
+{
+	for (unsigned i = 0; i < arrivals->masks; i++)
+		if (arrivals->masked[i].from == from && arrivals->masked[i].kind == kind &&
+		    arrivals->masked[i].number == (number & arrivals->masked[i].mask))
+			return true;
+	return false;
+}
+
 static bool is_allowed(const struct arrivals *arrivals, enum arrival_from from,
 		       enum arrival_kind kind, uint32_t number)
 {
@@ -157,7 +167,7 @@ static bool is_allowed(const struct arrivals *arrivals, enum arrival_from from,
 		unsigned slot = at % ARRIVAL_ALLOWED;
 
 		if (!arrivals->allowed[slot].used)
-			return false;
+			return is_masked(arrivals, from, kind, number);
 		if (arrivals->allowed[slot].from == from && arrivals->allowed[slot].kind == kind &&
 		    arrivals->allowed[slot].number == number)
 			return true;
@@ -268,7 +278,7 @@ void arrivals_alarm(struct arrivals *arrivals, bool on, bool lanes)
 	arrivals->breaches = arrivals->lane_accesses = 0;
 	if (!on) {
 		memset(arrivals->allowed, 0, sizeof(arrivals->allowed));
-		arrivals->allowances = 0;
+		arrivals->allowances = arrivals->masks = 0;
 	}
 	__atomic_store_n(&arrivals->alarm, on, __ATOMIC_RELAXED);
 	__atomic_store_n(&arrivals->lanes, on && lanes, __ATOMIC_RELAXED);
@@ -276,7 +286,7 @@ void arrivals_alarm(struct arrivals *arrivals, bool on, bool lanes)
 }
 
 int arrivals_allow(struct arrivals *arrivals, enum arrival_from from, enum arrival_kind kind,
-		   uint32_t number)
+		   uint32_t number, uint32_t mask)
 {
 	unsigned at = hash(from, kind, number, 0);
 	int err = 0;
@@ -284,7 +294,12 @@ int arrivals_allow(struct arrivals *arrivals, enum arrival_from from, enum arriv
 	pthread_mutex_lock(&arrivals->lock);
 	if (is_allowed(arrivals, from, kind, number)) {
 		; /* said twice */
-	} else if (arrivals->allowances == ARRIVAL_ALLOWED / 2) {
+	} else if (mask != UINT32_MAX && arrivals->masks < ARRIVAL_MASKED) {
+		arrivals->masked[arrivals->masks].from = from;
+		arrivals->masked[arrivals->masks].kind = kind;
+		arrivals->masked[arrivals->masks].number = number;
+		arrivals->masked[arrivals->masks++].mask = mask;
+	} else if (mask != UINT32_MAX || arrivals->allowances == ARRIVAL_ALLOWED / 2) {
 		err = -ENOSPC;
 	} else {
 		while (arrivals->allowed[at % ARRIVAL_ALLOWED].used)

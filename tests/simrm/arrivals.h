@@ -26,6 +26,7 @@ enum arrival_kind {
 enum {
 	ARRIVAL_RECORDS = 32768, /* a power of two */
 	ARRIVAL_ALLOWED = 8192,	 /* as well */
+	ARRIVAL_MASKED = 16,
 	ARRIVAL_BREACHES = 100,
 	ARRIVAL_CALLERS = 1024,
 	ARRIVAL_LANES = 8,
@@ -75,6 +76,12 @@ struct arrivals {
 		uint32_t number;
 	} allowed[ARRIVAL_ALLOWED];
 	unsigned allowances;
+	struct {
+		enum arrival_from from;
+		enum arrival_kind kind;
+		uint32_t number, mask;
+	} masked[ARRIVAL_MASKED];
+	unsigned masks;
 	struct arrival_breach breach[ARRIVAL_BREACHES];
 	struct arrival_caller caller[ARRIVAL_CALLERS];
 	uint64_t lane_accesses;
@@ -99,8 +106,9 @@ void arrivals_memory(struct arrivals *arrivals, pid_t tid, uint64_t address, uin
 void arrivals_start(struct arrivals *arrivals, bool on);
 /* Sets the alarm off or on; forgets breaches, and where it is off what was allowed. */
 void arrivals_alarm(struct arrivals *arrivals, bool on, bool lanes);
+/* Allows all numbers that are NUMBER under MASK. */
 int arrivals_allow(struct arrivals *arrivals, enum arrival_from from, enum arrival_kind kind,
-		   uint32_t number);
+		   uint32_t number, uint32_t mask);
 
 int arrival_from_name(const char *name, enum arrival_from *from);
 int arrival_kind_name(const char *name, enum arrival_kind *kind);

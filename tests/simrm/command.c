@@ -139,13 +139,14 @@ static int run_alarm(struct driver *driver, struct arguments *arguments)
 static int run_allow(struct driver *driver, struct arguments *arguments)
 {
 	uint32_t call = (uint32_t)number(arguments, "number");
+	uint32_t mask = (uint32_t)number_or(arguments, "mask", UINT32_MAX);
 	enum arrival_from from;
 	enum arrival_kind kind;
 
 	if (arguments->bad || arrival_from_name(text_of(arguments, "from"), &from) ||
 	    arrival_kind_name(text_of(arguments, "kind"), &kind))
 		return -EINVAL;
-	return arrivals_allow(&driver->arrivals, from, kind, call);
+	return arrivals_allow(&driver->arrivals, from, kind, call, mask);
 }
 
 static struct gpu *gpu_of(struct driver *driver, struct arguments *arguments)
