@@ -188,32 +188,6 @@ void call_received(struct executor *executor, struct listener *listener, struct 
 
 /* ---- Handled calls ---- */
 
-uint32_t get_u32(const uint8_t *base, size_t offset)
-{
-	uint32_t value;
-
-	memcpy(&value, base + offset, sizeof(value));
-	return value;
-}
-
-uint64_t get_u64(const uint8_t *base, size_t offset)
-{
-	uint64_t value;
-
-	memcpy(&value, base + offset, sizeof(value));
-	return value;
-}
-
-void put_u32(uint8_t *base, size_t offset, uint32_t value)
-{
-	memcpy(base + offset, &value, sizeof(value));
-}
-
-void put_u64(uint8_t *base, size_t offset, uint64_t value)
-{
-	memcpy(base + offset, &value, sizeof(value));
-}
-
 static int execute(const struct call *call, struct nvos54_parameters *control)
 {
 	uint64_t before = traced_now ? engine_now_ns() : 0;

@@ -4,6 +4,7 @@
 
 #include "nvabi/pids.h"
 #include "nvabi/rm.h"
+#include "supervisor/bytes.h"
 #include "supervisor/driver.h"
 #include "supervisor/pidmap.h"
 #include "supervisor/roster.h"
@@ -20,11 +21,21 @@ struct call_buffer {
 	size_t size;
 };
 
+/* Processes that stand for others at the driver, where no journal is at hand. */
+struct proxied {
+	size_t count;
+	struct {
+		pid_t proxy, target;
+	} *pair;
+};
+
 struct call {
 	/* The surroundings, borrowed. */
 	const struct nvabi_pids *pids;
 	const struct driver *driver;
 	struct roster *roster;
+	struct journal *journal; /* which knows the proxies; NULL: `proxied` says */
+	const struct proxied *proxied;
 	const char *label;
 	/* The target and a duplicate of its open file; owned by the call. */
 	struct target target;
@@ -67,11 +78,5 @@ typedef int call_handler(struct call *call);
 call_handler handle_get_pids, handle_get_pid_info, handle_util_samples, handle_acct_proc_info,
 	handle_acct_pids, handle_sessions, handle_rcerr_report, handle_shared_bind,
 	handle_shared_advertise;
-
-/* Little helpers for fields at byte offsets; params are not aligned to anything. */
-uint32_t get_u32(const uint8_t *base, size_t offset);
-uint64_t get_u64(const uint8_t *base, size_t offset);
-void put_u32(uint8_t *base, size_t offset, uint32_t value);
-void put_u64(uint8_t *base, size_t offset, uint64_t value);
 
 #endif

@@ -13,6 +13,18 @@
 
 #define PROC_VERSION "/proc/driver/nvidia/version"
 
+/* What kind of kernel module it is it says in the line of its version. */
+static bool says_open(const char *path)
+{
+	cleanup_file FILE *file = fopen(path, "re");
+	char line[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "NVRM version:", 13) == 0)
+			return strstr(line, "Open Kernel Module");
+	return false;
+}
+
 static int read_version(const char *path, struct nvabi_version *version, struct mpu_error *error)
 {
 	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -44,6 +56,15 @@ static int stat_file(int dir_fd, const char *path, int flags, struct statx *st)
 	return statx(dir_fd, path, flags | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, st);
 }
 
+static uint64_t inode_of(const char *dev_root, const char *name)
+{
+	char path[PATH_MAX];
+	struct statx st;
+
+	snprintf(path, sizeof(path), "%s/%s", dev_root, name);
+	return stat_file(AT_FDCWD, path, 0, &st) ? 0 : st.stx_ino;
+}
+
 static int find_control_file(struct driver *driver, const char *dev_root, struct mpu_error *error)
 {
 	char path[PATH_MAX];
@@ -58,6 +79,8 @@ static int find_control_file(struct driver *driver, const char *dev_root, struct
 	driver->by_inode = true;
 	driver->control = (struct driver_file){
 		.dev_major = st.stx_dev_major, .dev_minor = st.stx_dev_minor, .inode = st.stx_ino};
+	driver->uvm_inode = inode_of(dev_root, "nvidia-uvm");
+	driver->modeset_inode = inode_of(dev_root, "nvidia-modeset");
 	return 0;
 }
 
@@ -72,6 +95,12 @@ int driver_find(struct driver *driver, const char *dev_root, const char *version
 		result = find_control_file(driver, dev_root, error);
 	if (result)
 		return result;
+	if (dev_root) {
+		snprintf(path, sizeof(path), "%s/version", dev_root);
+		if (access(path, F_OK))
+			snprintf(path, sizeof(path), PROC_VERSION);
+	}
+	driver->is_open = says_open(path);
 	if (version) {
 		driver->named = true;
 		if (nvabi_version_parse(version, &driver->version))
@@ -80,11 +109,6 @@ int driver_find(struct driver *driver, const char *dev_root, const char *version
 					"535.104.05)",
 					version);
 		return 0;
-	}
-	if (dev_root) {
-		snprintf(path, sizeof(path), "%s/version", dev_root);
-		if (access(path, F_OK))
-			snprintf(path, sizeof(path), PROC_VERSION);
 	}
 	return read_version(path, &driver->version, error);
 }
@@ -122,11 +146,17 @@ static enum driver_device device_of(const struct driver *driver, const struct st
 		if (st->stx_dev_major != driver->control.dev_major ||
 		    st->stx_dev_minor != driver->control.dev_minor)
 			return DRIVER_DEVICE_NONE;
+		if (st->stx_ino == driver->modeset_inode)
+			return DRIVER_DEVICE_MODESET;
+		if (st->stx_ino == driver->uvm_inode)
+			return DRIVER_DEVICE_NONE;
 		return st->stx_ino == driver->control.inode ? DRIVER_DEVICE_CONTROL
 							    : DRIVER_DEVICE_OTHER;
 	}
 	if (!S_ISCHR(st->stx_mode) || st->stx_rdev_major != NV_MAJOR_DEVICE_NUMBER)
 		return DRIVER_DEVICE_NONE;
+	if (st->stx_rdev_minor == NV_MODESET_DEVICE_MINOR)
+		return DRIVER_DEVICE_MODESET;
 	return st->stx_rdev_minor == NV_CONTROL_DEVICE_MINOR ? DRIVER_DEVICE_CONTROL
 							     : DRIVER_DEVICE_OTHER;
 }
@@ -138,6 +168,33 @@ enum driver_device driver_device(const struct driver *driver, int fd)
 	if (stat_file(fd, "", AT_EMPTY_PATH, &st))
 		return DRIVER_DEVICE_UNKNOWN;
 	return device_of(driver, &st);
+}
+
+/* Its major number is the kernel's choice, made when the module is loaded. */
+static uint32_t find_uvm_major(void)
+{
+	cleanup_file FILE *file = fopen("/proc/devices", "re");
+	char line[128], name[64];
+	unsigned int major;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%u %63s", &major, name) == 2 && strcmp(name, "nvidia-uvm") == 0)
+			return major;
+	return 0;
+}
+
+bool driver_is_uvm(const struct driver *driver, int fd)
+{
+	struct statx st;
+
+	if (stat_file(fd, "", AT_EMPTY_PATH, &st))
+		return false;
+	if (driver->by_inode)
+		return driver->uvm_inode && st.stx_ino == driver->uvm_inode &&
+		       st.stx_dev_major == driver->control.dev_major &&
+		       st.stx_dev_minor == driver->control.dev_minor;
+	return S_ISCHR(st.stx_mode) && st.stx_rdev_major &&
+	       st.stx_rdev_major == find_uvm_major();
 }
 
 bool driver_is_open_in(const struct driver *driver, int tgid)

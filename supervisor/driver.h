@@ -17,9 +17,11 @@ struct driver_file {
 
 struct driver {
 	struct nvabi_version version;
+	bool is_open; /* the open kernel module, as it says itself */
 	bool named; /* version named by an option, not read from the driver */
 	bool by_inode; /* --dev-root: the control device is told by device and inode */
 	struct driver_file control;
+	uint64_t uvm_inode, modeset_inode; /* beside it; 0: none */
 };
 
 /* Finds out which driver runs. DEV_ROOT (or NULL) is a folder that stands for the character devices:
@@ -37,11 +39,15 @@ enum driver_device {
 	DRIVER_DEVICE_NONE,    /* not a device of this driver */
 	DRIVER_DEVICE_CONTROL, /* /dev/nvidiactl, the only one that takes RM control */
 	DRIVER_DEVICE_OTHER,   /* /dev/nvidiaN */
+	DRIVER_DEVICE_MODESET, /* /dev/nvidia-modeset */
 	DRIVER_DEVICE_UNKNOWN, /* it could not be told */
 };
 
 /* What the open file FD is. Never asks a file system (a FUSE server could keep us waiting). */
 enum driver_device driver_device(const struct driver *driver, int fd);
+
+/* Whether FD is /dev/nvidia-uvm, or with --dev-root its nvidia-uvm. */
+bool driver_is_uvm(const struct driver *driver, int fd);
 
 /* Whether process TGID has an NVIDIA device open: every process that uses a GPU has. */
 bool driver_is_open_in(const struct driver *driver, int tgid);

@@ -32,6 +32,7 @@ struct container {
 	struct container *next;
 	struct tracer *_Atomic tracer; /* who is told of its calls, or NULL */
 	_Atomic uint32_t trouble; /* calls answered EAGAIN in a row */
+	_Atomic bool warned_unserved;
 	/* Under the lock of the executors: */
 	unsigned int executors;
 	struct work *waiting, **waiting_end; /* until it has fewer executors */
@@ -53,6 +54,7 @@ struct listener {
 	struct engine *engine;
 	struct container *container;
 	struct watch_table watch;
+	bool confined;
 	struct work work; /* to serve it */
 	_Atomic uint32_t references;
 	_Atomic bool warned_unreadable;
@@ -67,6 +69,7 @@ struct listener {
 struct thread_counters {
 	_Alignas(64) _Atomic uint64_t received;
 	_Atomic uint64_t passed, vanished, unreadable;
+	_Atomic uint64_t executed, continued; /* of confined containers */
 };
 
 /* In the journal, so that they outlive a worker. */
@@ -91,6 +94,7 @@ struct executor {
 	struct journal_slot *slot; /* notifications go here */
 	struct roster_recent recent;
 	struct thread_counters *counters;
+	unsigned char *gather; /* LANE_AREA bytes, for a confined target's call; NULL before the first */
 	/* Odd while it works on a notification, even while it waits for one. EXECUTOR_ROBBED: it has
 	 * worked for too long, and others read the listener now. */
 	_Atomic uint64_t turn;
@@ -139,6 +143,8 @@ struct engine {
 	struct engine_options options;
 	struct journal *journal;
 	struct roster *roster;
+	struct proxies *proxies; /* NULL where there can be none */
+	struct nvabi_policy *_Atomic policy; /* NULL: no confined container yet, or nothing is known */
 	struct engine_counters *counters;
 	struct executors executors;
 	struct idle idle;
@@ -252,5 +258,9 @@ void call_received_traced(struct executor *executor, struct listener *listener,
 void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 /* Answers EAGAIN, which NVIDIA's libraries take for a reason to call again. */
 void call_retry(struct listener *listener, struct journal_slot *slot);
+/* The same for trouble of our own; where it stays the call fails with ERRNUM, negative. */
+void call_trouble(struct listener *listener, struct journal_slot *slot, int errnum);
+/* Handles the control in SLOT, which carries process ids. */
+void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 
 #endif

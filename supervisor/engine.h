@@ -111,6 +111,8 @@ struct engine_stats {
 	uint64_t refused;    /* answered with a failure of ours: trouble that did not go away */
 	uint64_t taken_up;   /* records of a worker that ended */
 	uint64_t taken_over; /* listeners whose executor was stuck */
+	uint64_t executed;   /* of confined containers: made by their proxies */
+	uint64_t continued;  /* of these: bound to the caller's memory, run as they were */
 	uint32_t listeners;  /* now */
 	struct {
 		uint32_t cmd;

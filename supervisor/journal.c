@@ -20,6 +20,7 @@ struct journal_memory {
 	_Alignas(PAGE) unsigned char slot[JOURNAL_SLOTS][JOURNAL_SLOT_SIZE];
 	_Alignas(PAGE) struct journal_listener listener[JOURNAL_LISTENERS];
 	_Alignas(PAGE) unsigned char roster[ROSTER_ROOM];
+	_Alignas(PAGE) struct journal_refusals refusals;
 	_Alignas(PAGE) struct journal_desk desk[JOURNAL_DESKS];
 };
 
@@ -137,6 +138,11 @@ void *journal_counters(struct journal *journal)
 struct roster *journal_roster(struct journal *journal)
 {
 	return (struct roster *)(void *)journal->memory->roster;
+}
+
+struct journal_refusals *journal_refusals(struct journal *journal)
+{
+	return &journal->memory->refusals;
 }
 
 struct journal_slot *journal_slot(struct journal *journal, uint32_t index)

@@ -22,7 +22,7 @@
 #include <sys/types.h>
 
 enum {
-	JOURNAL_FORMAT = 4, /* raised with every change of what lies in the memory */
+	JOURNAL_FORMAT = 5, /* raised with every change of what lies in the memory */
 	JOURNAL_SLOTS = 1024,
 	JOURNAL_SLOT_SIZE = 256,
 	JOURNAL_LISTENERS = 8192,
@@ -31,6 +31,7 @@ enum {
 	JOURNAL_DESK_BUFFER = 1 << 20,
 	JOURNAL_COUNTERS = 32 << 10,
 	JOURNAL_UNDEAD = 16,
+	JOURNAL_REFUSED = 512,
 	JOURNAL_LABEL = 72,  /* a container's id has up to 64 characters */
 	JOURNAL_ABOUT = 360,
 };
@@ -102,6 +103,21 @@ struct journal_listener {
 	char about[JOURNAL_ABOUT]; /* "name=value\n", of annotations */
 };
 
+/* A call that a confined container may not make, and how often it has tried: confine/refuse.c. */
+struct journal_refused {
+	uint32_t used;
+	uint32_t kind, number;
+	uint32_t last; /* JOURNAL's counter of refused calls, when it was counted last */
+	uint64_t count;
+	char label[JOURNAL_LABEL];
+};
+
+struct journal_refusals {
+	uint32_t next;
+	uint64_t forgotten; /* of calls that stand in no row any more */
+	struct journal_refused row[JOURNAL_REFUSED];
+};
+
 /* How the last worker ended. */
 enum journal_death {
 	JOURNAL_NO_DEATH,
@@ -152,6 +168,8 @@ struct journal_header *journal_header(struct journal *journal);
 void *journal_counters(struct journal *journal);
 
 struct roster *journal_roster(struct journal *journal);
+
+struct journal_refusals *journal_refusals(struct journal *journal);
 
 /* To be called in the process that works on the journal, before it takes slots: sorts out what is
  * free. Records of a former worker are left alone. */

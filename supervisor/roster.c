@@ -234,6 +234,27 @@ void roster_note(struct roster *roster, pid_t tid, bool with_thread)
 				.tid = tid, .tgid = status.tgid, .start_ticks = ticks, .top = top});
 }
 
+/* It began after its target, and so after the namespace. */
+void roster_note_proxy(struct roster *roster, pid_t tid, pid_t proxy)
+{
+	uint64_t ids[TARGET_LEVELS], now = task_clock_us();
+	uint64_t ticks = task_start_ticks(proxy);
+	pid_t numbers[TARGET_LEVELS];
+	int levels = pidmap_namespaces(tid, ids, numbers, TARGET_LEVELS);
+
+	if (!ticks)
+		return;
+	locked(roster);
+	for (int i = 0; i < levels; i++)
+		note_process(held_, (struct known_process){.ns_id = ids[i],
+							   .number = numbers[i],
+							   .host = proxy,
+							   .start_ticks = ticks,
+							   .first_us = task_ticks_to_us(ticks),
+							   .last_us = now,
+							   .top = ids[levels - 1]});
+}
+
 /* So long after it was last noted a process may have begun a record: not all of its calls are
  * trapped, and not at all of them is it noted. */
 enum { UNSEEN_US = 1000000 + ROSTER_STALE_MS * 1000 };

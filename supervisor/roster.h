@@ -60,6 +60,10 @@ static inline bool roster_due(struct roster_recent *recent, pid_t tid, uint64_t 
  * namespace but the initial one. WITH_THREAD: its thread id too. */
 void roster_note(struct roster *roster, pid_t tid, bool with_thread);
 
+/* Remembers PROXY, which stands for the process of thread TID at the driver, under that process's
+ * numbers. Both must be alive. */
+void roster_note_proxy(struct roster *roster, pid_t tid, pid_t proxy);
+
 /* The number of process HOST in the namespace NS_ID as it was remembered, when that process lived at
  * AT_US (microseconds since 1970). BORN_TICKS is the start of the namespace's first process
  * (task_start_ticks()): inode numbers of namespaces are used again, and what began before belongs to

@@ -191,3 +191,27 @@ int target_identify(pid_t tid, struct target *target)
 	target->pid_ns_id = nsfs_id(target->pid_ns);
 	return target->pid_ns_id ? 0 : -ESRCH;
 }
+
+/* SYS_ADMIN, SYS_NICE, PERFMON. */
+static const uint64_t asked_after = UINT64_C(1) << 21 | UINT64_C(1) << 23 | UINT64_C(1) << 38;
+
+int target_identify_caller(pid_t tid, struct target *target)
+{
+	struct task_status status;
+	int result = task_status_read(tid, &status);
+	uint64_t user_ns;
+
+	if (result)
+		return result;
+	target->tid = tid;
+	target->tgid = status.tgid;
+	target->euid = status.euid;
+	target->egid = status.egid;
+	target->capabilities = status.capabilities & asked_after;
+	if (!target->capabilities)
+		return 0;
+	user_ns = nsfs_id_of(tid, "user");
+	if (user_ns != NSFS_INIT_USER)
+		target->capabilities = 0;
+	return user_ns ? 0 : -ESRCH;
+}

@@ -65,4 +65,8 @@ void target_release(struct target *target);
  * same number. Returns 0 or -errno. */
 int target_identify(pid_t tid, struct target *target);
 
+/* The same without the PID namespace, and of the capabilities those alone that the driver asks after.
+ * Costs a look into /proc: a thread may change who it is before every call. */
+int target_identify_caller(pid_t tid, struct target *target);
+
 #endif

@@ -1,6 +1,7 @@
 #include "supervisor/kernel/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +61,18 @@ static int ioctl_whole(int listener, unsigned long request, void *argument)
 		result = ioctl(listener, request, argument) ? -errno : 0;
 	while (result == -EINTR);
 	return result;
+}
+
+int notify_give_fd(int listener, uint64_t id, int fd)
+{
+	struct seccomp_notif_addfd give = {
+	    .id = id, .srcfd = (__u32)fd, .newfd_flags = O_CLOEXEC};
+	int number;
+
+	do
+		number = ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give);
+	while (number < 0 && errno == EINTR);
+	return number < 0 ? -errno : number;
 }
 
 bool notify_id_valid(int listener, uint64_t id)

@@ -33,6 +33,10 @@ int notify_continue(int listener, uint64_t id);
  * Returns 0 or -errno, -ENOENT when the target is gone. */
 int notify_answer(int listener, uint64_t id, int64_t value, int errnum);
 
+/* Gives the target of notification ID a duplicate of FD, closed on exec as the driver's own are. Returns
+ * its number in the target, or -errno; -ENOENT when the target is gone. */
+int notify_give_fd(int listener, uint64_t id, int fd);
+
 /* Answers with RESPONSE as it stands. Returns as these do. */
 int notify_respond(int listener, const struct seccomp_notif_resp *response);
 

@@ -1,0 +1,411 @@
+/* The life of one ioctl of a confined container, from top to bottom. Nothing that lies in the target's
+ * memory is let through: what decides is copied once, and the copy is what the driver gets. */
+#include "supervisor/confine/confine.h"
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "supervisor/call.h"
+#include "supervisor/confine/escape.h"
+#include "supervisor/confine/refuse.h"
+#include "supervisor/kernel/memory.h"
+#include "supervisor/kernel/notify.h"
+#include "supervisor/kernel/nsfs.h"
+#include "supervisor/kernel/pidfd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+/* ---- Answers ---- */
+
+static void answer(struct confined *call, int64_t result)
+{
+	listener_answer(call->listener, call->slot->notification.id,
+			(struct seccomp_notif_resp){.val = result < 0 ? 0 : result,
+						    .error = result < 0 ? (int32_t)result : 0});
+}
+
+/* Where an unknown call is told by a status, in the ioctl's own parameters. */
+static int write_status(const struct confined *call, uint32_t status)
+{
+	if (!notify_id_valid(call->listener->fd, call->slot->notification.id))
+		return -ESRCH;
+	return memory_write((pid_t)call->slot->notification.pid,
+			    call->address + escape_status_offset(call), &status, sizeof(status));
+}
+
+static void let_continue(struct confined *call)
+{
+	atomic_fetch_add_explicit(&call->executor->counters->continued, 1, memory_order_relaxed);
+	listener_answer(
+	    call->listener, call->slot->notification.id,
+	    (struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+}
+
+static bool only_logs(const struct confined *call)
+{
+	return call->confine & MPU_CONFINE_LOG;
+}
+
+static void refuse(struct confined *call)
+{
+	uint32_t status;
+	int result;
+
+	refused_count(call->listener->engine->journal, call->listener->container->label,
+		      call->confine, &call->refused);
+	if (only_logs(call)) {
+		let_continue(call);
+		return;
+	}
+	result = refused_answer(call->refused.kind, &status);
+	if (status != NV_OK)
+		result = write_status(call, status);
+	answer(call, result);
+}
+
+/* ---- Execution ---- */
+
+static void let_go(int *fd)
+{
+	cleanup_close_fd(fd);
+	*fd = -1;
+}
+
+static uint64_t coarse_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The driver knows the target by its proxy's number, and so does its accounting after the end of both. */
+static void remember_proxy(struct confined *call, pid_t proxy)
+{
+	if (roster_due(&call->executor->recent, proxy, coarse_ms()))
+		roster_note_proxy(call->listener->engine->roster, call->target.tid, proxy);
+}
+
+/* The descriptor that the driver has made becomes the target's. */
+static int give_descriptor(struct confined *call, struct record *record)
+{
+	int number;
+
+	if (call->request.out_fd < 0 || record->installed >= 0)
+		return 0;
+	number = notify_give_fd(call->listener->fd, call->slot->notification.id,
+				call->request.out_fd);
+	close(steal_fd(&call->request.out_fd));
+	if (number < 0)
+		return number;
+	record->installed = number;
+	return 0;
+}
+
+static void warn_unwritten(const struct confined *call, int error)
+{
+	log_warning("the answer to a driver call could not be written to its caller",
+		    "container=%s pid=%u error=\"%s\"", call->listener->container->label,
+		    call->slot->notification.pid, strerror(-error));
+}
+
+/* The driver has answered RESULT: its answer to the target, then the lane for the next. What we hold of
+ * the target's files is closed before, so that its close() is the last. */
+static void finish(struct confined *call, struct lane *lane, int result)
+{
+	struct record *record = (struct record *)(void *)lane->area;
+	int written = result ? 0 : give_descriptor(call, record);
+
+	translation_end(&call->request);
+	let_go(&call->fd);
+	atomic_store(&call->slot->phase, JOURNAL_WRITING);
+	translation_restore(lane->area);
+	if (!written && result != -EFAULT)
+		written = translation_scatter(call->listener->fd,
+					      (pid_t)call->slot->notification.pid, lane->area);
+	if (written && written != -EFAULT && written != -ESRCH && written != -ENOENT)
+		warn_unwritten(call, written);
+	atomic_store(&call->listener->container->trouble, 0);
+	answer(call, result < 0 || !written ? result : written);
+	call->slot->lane = 0;
+	lane_give(lane);
+}
+
+/* Never EINTR or EAGAIN: NVIDIA's libraries would make a call again that was made perhaps. */
+static void lose(struct confined *call, struct lane *lane)
+{
+	log_error("a driver call fails: the process that made it for its caller has ended",
+		  "container=%s pid=%u", call->listener->container->label,
+		  call->slot->notification.pid);
+	answer(call, -EIO);
+	call->slot->lane = 0;
+	if (lane)
+		lane_give(lane);
+}
+
+static void no_lane(struct confined *call, int error)
+{
+	if (error == -EPERM)
+		answer(call, -EPERM);
+	else if (error != -ESRCH)
+		call_trouble(call->listener, call->slot, -EIO);
+}
+
+/* 1. Who stands for the target. 2. All that the driver will see, as it will see it. 3. Was it the trapped
+ * thread's? 4. The driver. */
+static void execute(struct confined *call)
+{
+	struct engine *engine = call->listener->engine;
+	struct translation *translation = &call->translation;
+	int error = 0, result = 0;
+	struct lane *lane = proxies_lane(engine->proxies, &call->target,
+					 call->listener->container->label, &error);
+	uint64_t before;
+
+	if (!lane) {
+		no_lane(call, error);
+		return;
+	}
+	remember_proxy(call, lane->proxy);
+	lane_begin(lane, call->slot);
+	escape_translate(call, lane->address);
+	if (translation->error ||
+	    !notify_id_valid(call->listener->fd, call->slot->notification.id)) {
+		call->slot->lane = 0;
+		lane_give(lane);
+		if (translation->error != -ESRCH)
+			call_trouble(call->listener, call->slot, -EIO);
+		return;
+	}
+	memcpy(lane->area, translation->area, translation->used);
+	atomic_store(&call->slot->phase, JOURNAL_IN_DRIVER);
+	before = traced_now ? engine_now_ns() : 0;
+	error = lane_call(lane, &call->request, &result);
+	if (traced_now)
+		traced_executed(engine_now_ns() - before);
+	atomic_fetch_add_explicit(&call->executor->counters->executed, 1, memory_order_relaxed);
+	if (error)
+		lose(call, lane);
+	else
+		finish(call, lane, result);
+}
+
+/* ---- The decision ---- */
+
+static void act(struct confined *call, enum verdict verdict)
+{
+	if (only_logs(call) && verdict != VERDICT_REFUSE && verdict != VERDICT_HANDLE)
+		verdict = VERDICT_CONTINUE;
+	switch (verdict) {
+	case VERDICT_EXECUTE:
+		execute(call);
+		break;
+	case VERDICT_HANDLE:
+		call_handle(call->executor, call->listener, call->slot);
+		break;
+	case VERDICT_CONTINUE:
+		let_continue(call);
+		break;
+	case VERDICT_REFUSE:
+		refuse(call);
+		break;
+	case VERDICT_ANSWER:
+		answer(call, call->answer);
+		break;
+	case VERDICT_TROUBLE:
+		call_trouble(call->listener, call->slot, -EIO);
+		break;
+	}
+}
+
+/* A number in a register is all there is to UVM's calls; they are bound to the caller's memory. A request
+ * that RM would take for one of its own is none of them: it has no size. */
+static enum verdict decide_uvm(struct confined *call)
+{
+	enum verdict verdict =
+	    escape_look_up(call, NVABI_UVM, (uint32_t)call->slot->notification.data.args[1]);
+
+	return verdict == VERDICT_EXECUTE ? VERDICT_CONTINUE : verdict;
+}
+
+/* nvidia-modeset looks at number and size alone, and its commands are in no policy. */
+static enum verdict decide_modeset(struct confined *call)
+{
+	const struct seccomp_data *data = &call->slot->notification.data;
+	struct nv_ioctl_xfer params; /* the same shape: command, size, address */
+	int result;
+
+	if (_IOC_NR(data->args[1]) != 0 || _IOC_SIZE(data->args[1]) != sizeof(params))
+		return escape_answer(call, -ENOTTY);
+	result = memory_read((pid_t)call->slot->notification.pid, data->args[2], &params,
+			     sizeof(params));
+	if (result)
+		return escape_answer(call, result);
+	call->refused = (struct refused_call){.kind = REFUSED_MODESET, .number = params.cmd};
+	return VERDICT_REFUSE;
+}
+
+/* By the open file, not by the request: RM looks at nothing but number and size of that. */
+static enum verdict decide(struct confined *call)
+{
+	const struct driver *driver = &call->listener->engine->options.driver;
+
+	switch (driver_device(driver, call->fd)) {
+	case DRIVER_DEVICE_CONTROL:
+	case DRIVER_DEVICE_OTHER:
+		return escape_decide(call);
+	case DRIVER_DEVICE_MODESET:
+		return decide_modeset(call);
+	case DRIVER_DEVICE_UNKNOWN:
+		return VERDICT_TROUBLE;
+	case DRIVER_DEVICE_NONE:
+		break;
+	}
+	return driver_is_uvm(driver, call->fd) ? decide_uvm(call) : escape_answer(call, -ENOTTY);
+}
+
+/* Who calls, and on which open file. Returns false with the target answered. */
+static bool identify(struct confined *call)
+{
+	const struct engine_options *options = &call->listener->engine->options;
+	int result = target_identify_caller((pid_t)call->slot->notification.pid, &call->target);
+
+	if (!result) {
+		call->fd = pidfd_duplicate(call->target.tid, call->target.tgid,
+					   (int)call->slot->notification.data.args[0],
+					   options->use_pidfd_thread);
+		if (call->fd >= 0)
+			return true;
+		result = call->fd;
+	}
+	if (result == -EBADF)
+		answer(call, -EBADF);
+	else if (notify_id_valid(call->listener->fd, call->slot->notification.id))
+		call_trouble(call->listener, call->slot, -EIO);
+	return false;
+}
+
+/* Without a table, or without a way to make calls, nothing can be allowed. */
+static bool can_be_served(struct listener *listener)
+{
+	const struct engine *engine = listener->engine;
+	const bool logs = listener->entry->settings.confine & MPU_CONFINE_LOG;
+
+	if (engine->policy && (logs || engine->options.nursery >= 0))
+		return true;
+	if (!atomic_exchange(&listener->container->warned_unserved, true))
+		log_error(engine->policy ? "a confined container cannot make driver calls: mpu has no "
+					   "process to make them with (restart it)"
+					 : "a confined container cannot make driver calls: of this "
+					   "driver release no calls are known (take another driver, "
+					   "or leave --confine out)",
+			  "container=%s", listener->container->label);
+	return false;
+}
+
+static void release(struct confined *call)
+{
+	translation_end(&call->request);
+	let_go(&call->fd);
+	target_release(&call->target);
+}
+
+static bool has_memory(struct executor *executor)
+{
+	if (!executor->gather)
+		executor->gather = malloc(LANE_AREA);
+	return executor->gather;
+}
+
+void confine_received(struct executor *executor, struct listener *listener,
+		      struct journal_slot *slot)
+{
+	struct confined call __attribute__((cleanup(release))) = {
+	    .executor = executor,
+	    .listener = listener,
+	    .slot = slot,
+	    .confine = listener->entry->settings.confine,
+	    .target = TARGET_NONE,
+	    .fd = -1};
+
+	if (!can_be_served(listener)) {
+		if (only_logs(&call))
+			let_continue(&call);
+		else
+			answer(&call, -EINVAL);
+		return;
+	}
+	if (!has_memory(executor) || atomic_load(&listener->entry->quarantined)) {
+		call_trouble(listener, slot, -EIO);
+		return;
+	}
+	slot->received_ns = engine_now_ns();
+	translation_begin(&call.translation, &call.target,
+			  listener->engine->options.use_pidfd_thread, executor->gather, LANE_AREA,
+			  slot->notification.id, &call.request);
+	if (identify(&call))
+		act(&call, decide(&call));
+}
+
+/* ---- A former worker's ---- */
+
+/* The call was sent: its answer is waited for. Returns false where it never reached the proxy. */
+static bool finish_sent(struct confined *call, struct lane *lane)
+{
+	int result = 0;
+	int error = lane_finish(lane, &call->request, &result);
+
+	if (error == -ENOENT)
+		return false;
+	if (error || !translation_is_sound(lane->area, LANE_AREA, call->slot->notification.id))
+		lose(call, lane);
+	else
+		finish(call, lane, result);
+	return true;
+}
+
+/* Nobody waits for the answer any more; the proxy may be at it still. */
+static void drop(struct confined *call, struct lane *lane)
+{
+	int result;
+
+	if (atomic_load(&lane->record->phase) >= LANE_SENT)
+		lane_finish(lane, &call->request, &result);
+	call->slot->lane = 0;
+	lane_give(lane);
+}
+
+void confine_taken_up(struct executor *executor, struct listener *listener,
+		      struct journal_slot *slot)
+{
+	struct confined call __attribute__((cleanup(release))) = {
+	    .executor = executor,
+	    .listener = listener,
+	    .slot = slot,
+	    .confine = listener->entry->settings.confine,
+	    .target = TARGET_NONE,
+	    .request = {.fd = -1, .out_fd = -1},
+	    .fd = -1};
+	bool was_sent = slot->lane && atomic_load(&slot->phase) >= JOURNAL_IN_DRIVER;
+	struct lane *lane = slot->lane ? proxies_resume(listener->engine->proxies, slot) : NULL;
+
+	if (!succession_wait(listener, slot)) {
+		if (lane)
+			drop(&call, lane);
+		return;
+	}
+	if (lane && atomic_load(&lane->record->phase) >= LANE_SENT && finish_sent(&call, lane))
+		return;
+	if (lane)
+		lane_give(lane);
+	else if (was_sent) {
+		lose(&call, NULL);
+		return;
+	}
+	slot->lane = 0;
+	atomic_store(&slot->phase, JOURNAL_RECEIVED);
+	confine_received(executor, listener, slot);
+}

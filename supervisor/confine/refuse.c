@@ -1,0 +1,171 @@
+#include "supervisor/confine/refuse.h"
+
+#include "base/log.h"
+#include "nvabi/rm.h"
+#include "supervisor/settings.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *refused_kind_name(uint32_t kind)
+{
+	if (kind == REFUSED_MODESET)
+		return "modeset";
+	return kind == REFUSED_OTHERS ? "others" : nvabi_policy_kind_name(kind);
+}
+
+/* The same in all public releases, 515.43.04 to 595.45.04: nvidia_ioctl() makes EINVAL of whatever
+ * RmIoctl() does not know, uvm_ioctl() ends in EINVAL, nvkms_ioctl_common() makes EPERM of an unknown
+ * command; resControlLookup(), serverAllocResourceUnderLock(), RmDeprecatedVidHeapControl() and
+ * RmDeprecatedAllocMemory() give a status. */
+int refused_answer(uint32_t kind, uint32_t *status)
+{
+	static const uint32_t statuses[] = {[NVABI_CONTROL] = NV_ERR_NOT_SUPPORTED,
+					    [NVABI_CLASS] = NV_ERR_INVALID_CLASS,
+					    [NVABI_HEAP_FUNCTION] = NV_ERR_INVALID_ARGUMENT,
+					    [NVABI_MEMORY_CLASS] = NV_ERR_INVALID_CLASS};
+
+	*status = kind < sizeof(statuses) / sizeof(statuses[0]) ? statuses[kind] : NV_OK;
+	if (*status != NV_OK)
+		return 0;
+	return kind == REFUSED_MODESET ? -EPERM : -EINVAL;
+}
+
+/* The words that would allow it, with commas between. */
+static const char *words_of(uint32_t capabilities, char *words, size_t size)
+{
+	size_t length = 0;
+
+	words[0] = '\0';
+	for (uint32_t bit = 1; bit <= NVABI_CAPS && length < size; bit <<= 1) {
+		const char *word = capabilities & bit ? nvabi_capability_name(bit) : NULL;
+
+		if (word)
+			length += (size_t)snprintf(words + length, size - length, "%s%s",
+						   length ? "," : "", word);
+	}
+	return words;
+}
+
+static void log_first(const char *label, uint32_t confine, const struct refused_call *call)
+{
+	const struct nvabi_rule *rule = call->rule;
+	char words[MPU_CONFINE_TEXT];
+
+	log_warning(confine & MPU_CONFINE_LOG ? "a driver call that would be refused"
+					      : "a driver call was refused",
+		    "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
+		    call->number, rule ? rule->name : "?",
+		    rule ? words_of(rule->capabilities, words, sizeof(words)) : "?");
+}
+
+/* ---- The table; under the lock ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool is_row_of(const struct journal_refused *row, const char *label)
+{
+	return row->used && strncmp(row->label, label, sizeof(row->label) - 1) == 0;
+}
+
+static struct journal_refused *find(struct journal_refusals *table, const char *label,
+				    uint32_t kind, uint32_t number, uint32_t *rows)
+{
+	*rows = 0;
+	for (uint32_t i = 0; i < JOURNAL_REFUSED; i++) {
+		struct journal_refused *row = &table->row[i];
+
+		if (!is_row_of(row, label))
+			continue;
+		if (row->kind == kind && row->number == number)
+			return row;
+		++*rows;
+	}
+	return NULL;
+}
+
+/* A free row, or the one that was counted in longest ago. */
+static struct journal_refused *make_room(struct journal_refusals *table)
+{
+	struct journal_refused *oldest = &table->row[0];
+
+	for (uint32_t i = 0; i < JOURNAL_REFUSED; i++) {
+		struct journal_refused *row = &table->row[i];
+
+		if (!row->used)
+			return row;
+		if (table->next - row->last > table->next - oldest->last)
+			oldest = row;
+	}
+	table->forgotten += oldest->count;
+	return oldest;
+}
+
+static void begin_row(struct journal_refusals *table, struct journal_refused *row,
+		      const char *label, uint32_t kind, uint32_t number)
+{
+	row->used = 0;
+	row->kind = kind;
+	row->number = number;
+	row->count = 0;
+	row->last = table->next;
+	snprintf(row->label, sizeof(row->label), "%s", label);
+	row->used = 1;
+}
+
+/* Counts, and returns the row where it is new. */
+static const struct journal_refused *count(struct journal_refusals *table, const char *label,
+					   uint32_t kind, uint32_t number)
+{
+	uint32_t rows;
+	struct journal_refused *row = find(table, label, kind, number, &rows);
+	bool is_new = !row;
+
+	if (!row && rows >= REFUSED_ROWS && kind != REFUSED_OTHERS)
+		return count(table, label, REFUSED_OTHERS, 0);
+	if (!row) {
+		row = make_room(table);
+		begin_row(table, row, label, kind, number);
+	}
+	row->count++;
+	row->last = ++table->next;
+	return is_new ? row : NULL;
+}
+
+void refused_count(struct journal *journal, const char *label, uint32_t confine,
+		   const struct refused_call *call)
+{
+	const struct journal_refused *row;
+	bool is_new, is_other;
+
+	pthread_mutex_lock(&lock);
+	row = count(journal_refusals(journal), label, call->kind, call->number);
+	is_new = row;
+	is_other = row && row->kind == REFUSED_OTHERS;
+	pthread_mutex_unlock(&lock);
+	if (is_other)
+		log_warning("a container is refused more different driver calls than are listed",
+			    "container=%s listed=%d", label, REFUSED_ROWS);
+	else if (is_new)
+		log_first(label, confine, call);
+}
+
+uint32_t refused_rows(struct journal *journal, struct journal_refused rows[JOURNAL_REFUSED],
+		      uint64_t *forgotten)
+{
+	const struct journal_refusals *table = journal_refusals(journal);
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&lock);
+	for (uint32_t i = 0; i < JOURNAL_REFUSED; i++)
+		if (table->row[i].used)
+			rows[count++] = table->row[i];
+	*forgotten = table->forgotten;
+	pthread_mutex_unlock(&lock);
+	for (uint32_t i = 0; i < count; i++)
+		rows[i].label[sizeof(rows[i].label) - 1] = '\0';
+	return count;
+}

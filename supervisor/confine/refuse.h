@@ -1,0 +1,39 @@
+/* Calls that a confined container may not make: answered as the driver answers a call that it does not
+ * know, logged once for each call and container, and counted. */
+#ifndef SUPERVISOR_CONFINE_REFUSE_H
+#define SUPERVISOR_CONFINE_REFUSE_H
+
+#include "nvabi/policy.h"
+#include "supervisor/journal.h"
+
+#include <stdint.h>
+
+/* Beside the kinds of rules: nvidia-modeset's ioctl, by the command in its parameters. */
+enum { REFUSED_MODESET = NVABI_POLICY_KINDS };
+
+/* "escape", "modeset", "others" and so on. */
+const char *refused_kind_name(uint32_t kind);
+
+/* How the driver answers a call of KIND that it does not know: an errno of the ioctl, negative, or 0
+ * with the NV_STATUS for its parameters in STATUS. */
+int refused_answer(uint32_t kind, uint32_t *status);
+
+/* One call, of whatever sizes. */
+struct refused_call {
+	uint32_t kind, number;
+	const struct nvabi_rule *rule; /* another capability's, or NULL */
+};
+
+/* Rows of one container; what else it is refused is counted in one row more, of this kind. */
+enum { REFUSED_ROWS = 64, REFUSED_OTHERS = UINT32_MAX };
+
+/* Counts CALL of the container LABEL, whose settings are CONFINE, in JOURNAL, and logs it where it is
+ * the first of its kind there. From any thread. */
+void refused_count(struct journal *journal, const char *label, uint32_t confine,
+		   const struct refused_call *call);
+
+/* Copies the rows in use into ROWS, returns how many; FORGOTTEN: the calls of rows that had to go. */
+uint32_t refused_rows(struct journal *journal, struct journal_refused rows[JOURNAL_REFUSED],
+		      uint64_t *forgotten);
+
+#endif
