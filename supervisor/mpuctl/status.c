@@ -158,10 +158,12 @@ static void print(struct json_object *status)
 	printf("mpud        %s at %s\n", ask_text(status, "version"), ask_text(status, "socket"));
 	print_driver(status);
 	print_kernel(status);
-	printf("settings    view %s, policy %s, shared PIDs %s, confine %s, sandbox %s\n",
+	printf("settings    view %s, policy %s, shared PIDs %s, sandbox %s,\n"
+	       "            confine %s\n",
 	       ask_text(status, "settings.view"), ask_text(status, "settings.policy"),
-	       ask_text(status, "settings.shared_pids"), ask_text(status, "settings.confine"),
-	       ask_number(status, "settings.sandbox") ? "on" : "OFF");
+	       ask_text(status, "settings.shared_pids"),
+	       ask_number(status, "settings.sandbox") ? "on" : "OFF",
+	       ask_text(status, "settings.confine"));
 	print_processes(ask_member(status, "processes"));
 	printf("workers     %" PRIu64 " started, %" PRIu64 " replaced: %" PRIu64
 	       " crashed, %" PRIu64 " hung\n",

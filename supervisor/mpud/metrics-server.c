@@ -3,25 +3,18 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <string.h>
-
-#ifdef MPU_METRICS
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 enum { CONNECTIONS = 16, TIMEOUT_S = 10, MEMORY = 16 << 10 };
 
 static struct control server;
-
-const char *metrics_excuse(void)
-{
-	return NULL;
-}
 
 static struct MHD_Response *make_metrics(void)
 {
@@ -125,20 +118,3 @@ void metrics_start(const struct worker_start *start, struct engine *engine,
 	else
 		pthread_detach(thread);
 }
-
-#else
-
-const char *metrics_excuse(void)
-{
-	return "this static build has no HTTP server (Debian's libmicrohttpd needs GnuTLS, of "
-	       "which there is no static library): take the Debian package, or build it "
-	       "dynamically";
-}
-
-void metrics_start(const struct worker_start *start, struct engine *engine,
-		   const struct engine_options *options)
-{
-	(void)start, (void)engine, (void)options;
-}
-
-#endif

@@ -14,9 +14,6 @@
  * [::1]:9402). */
 bool metrics_address_is_good(const char *word);
 
-/* Why this build serves none, or NULL. */
-const char *metrics_excuse(void);
-
 /* Opens the socket at ADDRESS. Returns 0 or -errno with ERROR filled. */
 int metrics_socket_open(struct mpud_socket *own, const char *address, struct mpu_error *error);
 

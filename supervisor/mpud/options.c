@@ -177,10 +177,6 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 			return 1;
 		}
 	}
-	if (options->metrics && metrics_excuse()) {
-		fprintf(stderr, "mpud: --metrics: %s\n", metrics_excuse());
-		return 1;
-	}
 	if (mpu_settings_complete(&options->settings, &error)) {
 		fprintf(stderr, "mpud: %s\n", error.text);
 		return 1;

@@ -2,14 +2,17 @@
 
   no_libraries.py BUILD-DIRECTORY
 """
+import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import results
-from world import Programs, Simrm
+from world import Programs, Simrm, die_with_parent, wait_until
 
 RELEASE = "535.104.12"
 programs = None
@@ -40,8 +43,36 @@ def test_static_programs_run_in_an_empty_root():
         results.expect_equal(listed, [[answer["own_pid"]]], "processes of the GPU")
 
 
+def scrape(path):
+    """What is served there."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(path)
+        sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        return answer.status, answer.read().decode()
+
+
+def test_static_mpud_serves_metrics():
+    mpud = programs.find("mpud", Path(sys.argv[1]))
+    path = str(programs.directory / "metrics.sock")
+    with Simrm(programs, RELEASE) as simrm, subprocess.Popen(
+            [mpud, f"--socket={programs.directory}/mpud.sock", f"--dev-root={simrm.directory}",
+             f"--metrics=unix:{path}"], preexec_fn=die_with_parent) as process:
+        try:
+            wait_until(lambda: os.path.exists(path) or process.poll() is not None, "the socket")
+            status, text = scrape(path)
+        finally:
+            process.terminate()
+        results.expect_equal(process.wait(timeout=20), 0, "status of mpud")
+    results.expect_equal(status, 200, "status of the answer")
+    results.expect("mpu_build_info{" in text and "mpu_driver_answers 1" in text, text)
+
+
 def test_static_programs_need_no_shared_library():
-    for name in ("mpu-run", "gpu-ps", "gpu-hold"):
+    shutil.copy(programs.find("mpud", Path(sys.argv[1])), programs.directory / "mpud")
+    shutil.copy(programs.find("mpuctl", Path(sys.argv[1])), programs.directory / "mpuctl")
+    for name in ("mpu-run", "mpud", "mpuctl", "gpu-ps", "gpu-hold"):
         done = subprocess.run(["readelf", "--program-headers", "--dynamic",
                                programs.directory / name], capture_output=True, text=True)
         results.expect("INTERP" not in done.stdout and "NEEDED" not in done.stdout,
