@@ -247,6 +247,19 @@ Test(trace_call, a_line_of_json_is_one_object)
 	trace_call_free(call);
 }
 
+/* A container calls its files what it likes, and this goes to root's terminal. */
+Test(trace_call, the_name_of_a_device_has_nothing_for_a_terminal_to_obey)
+{
+	struct trace_devices devices = {.driver = {.by_inode = true}};
+	char name[TRACE_DEVICE_NAME], path[] = "/tmp/mpu-\033[31m\n-XXXXXX";
+	cleanup_close int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	unlink(path);
+	cr_expect_eq(trace_device_of(&devices, getpid(), fd, name), TRACE_DEVICE_NONE);
+	cr_expect_eq(strncmp(name, "/tmp/mpu-?[31m?-", 16), 0, "%s", name);
+}
+
 /* ---- Its end ---- */
 
 Test(trace_call, the_status_is_read_where_nothing_else_has_changed)
@@ -351,4 +364,28 @@ Test(trace_call, only_plain_data_is_executed)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
 		cr_expect_eq(names_is_plain(abi, cases[i].structure), cases[i].plain, "%s",
 			     cases[i].structure);
+}
+
+Test(trace_summary, has_so_many_rows_and_counts_the_rest_in_one)
+{
+	enum { ROWS = 4096, CALLS = 5000 };
+	struct trace_call *call = control_call(LEGACY_UNKNOWN);
+	struct text out cleanup_text = {0};
+	struct summary summary = {0};
+	uint64_t calls = 0;
+
+	for (uint32_t i = 0; i < CALLS; i++) {
+		call->inner_number = 0x20810000 + i;
+		summary_add(&summary, call);
+	}
+	cr_assert_eq(summary.count, ROWS + 1);
+	cr_expect_str_eq(summary.row[ROWS].name.bytes, "(further calls)");
+	for (uint32_t i = 0; i < summary.count; i++)
+		calls += summary.row[i].calls;
+	cr_expect_eq(calls, CALLS);
+	summary_print(&summary, "580.95.05", false, &out);
+	cr_expect(strstr(out.bytes, "     904        0      904        -          -         -  "
+				    "(further calls)\n"));
+	summary_free(&summary);
+	trace_call_free(call);
 }
