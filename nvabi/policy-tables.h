@@ -33,8 +33,7 @@ enum nvabi_policy_use {
 struct nvabi_policy_param {
 	const char *structure;
 	const char *field;
-	const char *count;  /* the field that LENGTH counts by; NULL: none */
-	const char *scaled; /* the structure whose size is the scale; NULL: the scale is LENGTH's */
+	const char *count; /* the field that LENGTH counts by; NULL: none */
 	uint8_t use;
 	uint8_t directions;
 	bool whole;

@@ -55,17 +55,16 @@ static bool look_up(struct nvabi_abi *abi, const char *structure, struct nvabi_f
 	return nvabi_abi_fields(abi, structure, true, find_field, field) == 1;
 }
 
+/* Returns false where the release's structure has no field to count by. */
 static bool add_length(struct nvabi_abi *abi, const struct nvabi_policy_param *param,
 		       struct nvabi_length *length)
 {
 	struct nvabi_field count = {.name = param->count};
-	uint32_t align;
 
 	*length = param->length;
 	if (!param->count)
 		return true;
-	if (!look_up(abi, param->structure, &count) ||
-	    (param->scaled && !nvabi_abi_size(abi, param->scaled, &length->scale, &align)))
+	if (!look_up(abi, param->structure, &count))
 		return false;
 	length->offset = count.offset;
 	length->width = (uint8_t)count.size;

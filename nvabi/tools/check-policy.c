@@ -89,7 +89,7 @@ static int check_call(struct check *check, uint32_t at, const struct nvabi_call 
 	check->row = &check->policy->row[at];
 	check->call = call;
 	check->row_found[at] = true;
-	if (numbered && row->size != call->size)
+	if (numbered && row->size && row->size != call->size)
 		return refuse(check, check->rows, check->row->line,
 			      "has parameters of another size", call->name);
 	if (!call->structure || row->way == NVABI_WAY_CONTINUE || row->kind == NVABI_MEMORY_CLASS)

@@ -44,7 +44,6 @@ static void write_tables(FILE *out, const struct nvabi_policy_tables *tables)
 		write_text(out, param->structure);
 		write_text(out, param->field);
 		write_text(out, param->count);
-		write_text(out, param->scaled);
 		fprintf(out, "%u, %u, %d, {%" PRIu32 ", 0, 0, %d, %" PRIu32 ", %" PRIu32 "}},\n",
 			param->use, param->directions, param->whole, param->length.constant,
 			param->length.square, param->length.scale, param->length.limit);

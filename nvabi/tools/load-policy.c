@@ -178,7 +178,7 @@ static int parse_use(const struct table_line *line, struct nvabi_policy_param *p
 	return table_refuse(line, error, "'%s' is no use", line->word[2]);
 }
 
-/* What a factor of a length is: a number, sizeof(STRUCTURE), or the counting field. */
+/* What a factor of a length is: a number, or the counting field. */
 static int parse_factor(const struct table_line *line, const char *factor,
 			struct nvabi_policy_param *param, struct mpu_error *error)
 {
@@ -186,16 +186,6 @@ static int parse_factor(const struct table_line *line, const char *factor,
 
 	if (!table_number(factor, 1 << 20, &number) && number) {
 		param->length.scale = (uint32_t)number;
-		return 0;
-	}
-	if (!strncmp(factor, "sizeof(", 7) && factor[strlen(factor) - 1] == ')') {
-		char *name = strdup(factor + 7);
-
-		if (!name)
-			return no_memory(line, error);
-		name[strlen(name) - 1] = '\0';
-		free((void *)(uintptr_t)param->scaled);
-		param->scaled = name;
 		return 0;
 	}
 	if (param->count && !strcmp(param->count, factor) && !param->length.square) {
@@ -225,8 +215,6 @@ static int parse_length(const struct table_line *line, struct nvabi_policy_param
 	param->length.scale = 1;
 	for (char *rest = text, *factor; !rc && (factor = strsep(&rest, "*"));)
 		rc = parse_factor(line, factor, param, error);
-	if (!rc && !param->count && param->scaled)
-		rc = table_refuse(line, error, "sizeof() wants a field beside it");
 	if (!rc && !param->count) {
 		param->length.constant = param->length.scale;
 		param->length.scale = 0;
@@ -342,7 +330,6 @@ void unload_policy(struct loaded_policy *policy)
 		free((void *)(uintptr_t)param->structure);
 		free((void *)(uintptr_t)param->field);
 		free((void *)(uintptr_t)param->count);
-		free((void *)(uintptr_t)param->scaled);
 	}
 	free(policy->row);
 	free(policy->param);

@@ -9,7 +9,7 @@
 
 struct csv read_csv(const char *name)
 {
-	char path[512], line[512];
+	char path[512], line[4096];
 	struct csv csv = {0};
 
 	snprintf(path, sizeof(path), "%s/%s", MPU_TEST_DATA, name);
