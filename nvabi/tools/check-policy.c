@@ -137,8 +137,9 @@ static int check_all_found(const struct check *check)
 	return 0;
 }
 
-int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
-		 const char *rows, const char *params, struct mpu_error *error)
+static int check_releases(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+			  const struct nvabi_version *only, const char *rows, const char *params,
+			  struct mpu_error *error)
 {
 	const uint32_t count = policy->row_count + policy->param_count + 1;
 	cleanup_free bool *row_found = calloc(count, sizeof(bool));
@@ -155,7 +156,21 @@ int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tabl
 
 	if (!row_found || !param_found || !count_found)
 		return mpu_fail(error, ENOMEM, "no memory");
+	if (only)
+		return check_release(&check, abi, only);
 	for (uint32_t i = 0; !rc && i < abi->release_count; i++)
 		rc = check_release(&check, abi, &abi->release[i].version);
 	return rc ? rc : check_all_found(&check);
+}
+
+int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+		 const char *rows, const char *params, struct mpu_error *error)
+{
+	return check_releases(policy, abi, NULL, rows, params, error);
+}
+
+int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+		    const struct nvabi_version *version, struct mpu_error *error)
+{
+	return check_releases(policy, abi, version, "policy", "policy-params", error);
 }

@@ -39,6 +39,10 @@ int load_policy_params(struct loaded_policy *policy, const char *path, struct mp
 int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
 		 const char *rows, const char *params, struct mpu_error *error);
 
+/* Looks for the last of these in the release VERSION alone. */
+int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+		    const struct nvabi_version *version, struct mpu_error *error);
+
 /* Compiles what was read into TABLES, which borrows from POLICY. */
 int load_policy_finish(struct loaded_policy *policy, struct nvabi_policy_tables *tables,
 		       struct mpu_error *error);
