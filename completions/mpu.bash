@@ -88,7 +88,8 @@ _mpu_ctl() {
 		return
 	fi
 	case $question-$((cword - i)) in
-	show-1 | dump-1 | diff-[12]) _mpu_reply "$(_mpu_releases)" ;;
+	show-1 | dump-1 | policy-1 | diff-[12]) _mpu_reply "$(_mpu_releases)" ;;
+	policy-2) _mpu_reply compute utility graphics video profiling rdma fabric-imex all strict ;;
 	checksum-1) _filedir run ;;
 	*) _mpu_reply $(_mpu_options <<<"$help") ;;
 	esac

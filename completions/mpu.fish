@@ -58,7 +58,7 @@ function __mpu_complete
                     __mpu_containers
                 case '1-*'
                     __mpu_commands $program $operands[1]
-                case 2-show 2-dump 2-diff
+                case 2-show 2-dump 2-policy 2-diff
                     mpuctl abi versions | string replace -r ' .*' ''
             end
             __mpu_options $program $operands[1]

@@ -78,7 +78,7 @@ _mpu_ctl() {
 	fi
 	case $operands[1]-$#operands in
 	-*) _describe question commands; _arguments $specs ;;
-	show-1 | dump-1 | diff-[12]) _mpu_releases ;;
+	show-1 | dump-1 | policy-1 | diff-[12]) _mpu_releases ;;
 	checksum-1) _files -g '*.run' ;;
 	*) _arguments $specs ;;
 	esac

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "nvabi/abi-print.h"
+#include "nvabi/tools/policy-command.h"
 #include "nvabi/tools/sha256.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@ struct command {
 	const char *name;
 	int arguments;
 	int (*run)(char *const *argument, bool json, struct mpu_error *error);
-	const char *help;
+	const char *help; /* NULL: the row before says it */
 };
 
 static const char *const matches[] = {"exact", "neighbour", "branch"};
@@ -287,20 +288,34 @@ static int run_checksum(char *const *argument, bool json, struct mpu_error *erro
 	return 0;
 }
 
+static int run_policy(char *const *argument, bool json, struct mpu_error *error)
+{
+	return policy_print(argument[0], NULL, json, error);
+}
+
+static int run_policy_of(char *const *argument, bool json, struct mpu_error *error)
+{
+	return policy_print(argument[0], argument[1], json, error);
+}
+
 static const struct command commands[] = {
-    {"versions", 0, run_versions, "versions             the releases that are known"},
-    {"show", 2, run_show, "show VERSION CALL    one call, by its name or number"},
-    {"dump", 1, run_dump, "dump VERSION         all calls of a release"},
-    {"diff", 2, run_diff, "diff A B             how two releases differ"},
-    {"lookup", 1, run_lookup, "lookup CALL          one call across all releases"},
-    {"checksum", 1, run_checksum, "checksum FILE.run    which release an installer is"},
+    {"versions", 0, run_versions, "versions               the releases that are known"},
+    {"show", 2, run_show, "show VERSION CALL      one call, by its name or number"},
+    {"dump", 1, run_dump, "dump VERSION           all calls of a release"},
+    {"diff", 2, run_diff, "diff A B               how two releases differ"},
+    {"lookup", 1, run_lookup, "lookup CALL            one call across all releases"},
+    {"policy", 1, run_policy,
+     "policy VERSION [LIST]  what containers with these capabilities may call"},
+    {"policy", 2, run_policy_of, NULL},
+    {"checksum", 1, run_checksum, "checksum FILE.run      which release an installer is"},
 };
 
 static int usage(FILE *out)
 {
 	fprintf(out, "usage: mpuctl abi [--json] COMMAND\n");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		fprintf(out, "  %s\n", commands[i].help);
+		if (commands[i].help)
+			fprintf(out, "  %s\n", commands[i].help);
 	return 2;
 }
 

@@ -232,3 +232,53 @@ Test(abi_command, wrong_usage_is_told)
 		free_outcome(&outcome);
 	}
 }
+
+Test(abi_command, policy_lists_what_a_container_may_call)
+{
+	RUN("policy", "580.95.05", "utility");
+
+	cr_assert_eq(outcome.status, 0, "%s", outcome.err);
+	expect_contains(outcome.out,
+			"escape  0x0000002a NV_ESC_RM_CONTROL compute,utility execute: ");
+	expect_contains(outcome.out,
+			"control 0x00008000 0x8000 (pattern) compute,utility firmware: ");
+	cr_assert_null(strstr(outcome.out, "NV2080_CTRL_CMD_GR_GET_ZCULL_INFO"), "graphics only");
+}
+
+Test(abi_command, policy_under_strict_has_no_patterns_and_no_pages_of_the_caller)
+{
+	RUN("policy", "580.95.05", "compute,strict");
+
+	cr_assert_eq(outcome.status, 0, "%s", outcome.err);
+	cr_assert_null(strstr(outcome.out, "(pattern)"));
+	cr_assert_null(strstr(outcome.out, "NV01_MEMORY_SYSTEM_OS_DESCRIPTOR"));
+	expect_contains(outcome.out, "UVM_MIGRATE ");
+}
+
+Test(abi_command, policy_in_json_says_what_is_behind_pointers)
+{
+	RUN("--json", "policy", "580.95.05");
+
+	cr_assert_eq(outcome.status, 0, "%s", outcome.err);
+	expect_contains(
+	    outcome.out,
+	    "\"name\":\"NV0080_CTRL_CMD_GPU_GET_CLASSLIST\",\"number\":8389121,"
+	    "\"size\":16,\"capabilities\":[\"compute\",\"utility\"],"
+	    "\"way\":\"execute\",\"pattern\":false,\"pointers\":[{\"offset\":8,"
+	    "\"direction\":\"inout\",\"constant\":0,\"field\":{\"offset\":0,\"size\":4},"
+	    "\"scale\":4,\"square\":false,\"limit\":262144}],\"descriptors\":[]");
+}
+
+Test(abi_command, policy_refuses_words_and_releases_it_does_not_know)
+{
+	{
+		RUN("policy", "580.95.05", "compute,cuda");
+
+		cr_assert_eq(outcome.status, 1);
+		expect_contains(outcome.err, "'cuda' is no capability");
+	}
+	RUN("policy", "470");
+
+	cr_assert_eq(outcome.status, 1);
+	expect_contains(outcome.err, "nothing is known");
+}
