@@ -39,7 +39,7 @@ class Programs:
     def __init__(self, build):
         found = {name: self.find(name, Path(build)) for name in ("mpu-run", "gpu-hold", "gpu-ps")}
         found |= {name: self.find(name, ROOT / "build", Path(build))
-                  for name in ("simrm", "hostile")}
+                  for name in ("simrm", "hostile", "tour", "confine-fuzz")}
         self.directory = Path(tempfile.mkdtemp(prefix="mpu-e2e-"))
         self.directory.chmod(0o755)
         for name, path in found.items():

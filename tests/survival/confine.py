@@ -1,0 +1,166 @@
+"""Deaths while a confined container calls: confine.py BUILD [NAME]
+
+Each call of the program is counted by the simulated driver: what is done twice or never shows.
+"""
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from worlds import find_programs, world  # noqa: I001
+from confined import arrivals, count_of, proxies
+from results import expect, expect_equal, run_cases
+from world import die_with_parent, wait_until
+
+NAME_STRING = "0x20800110"
+
+programs = None
+
+
+class Tour:
+    """tour.c in a confined container under mpud, which goes on when it is told."""
+
+    def __init__(self, made, *parts, words="compute,utility"):
+        self.process = subprocess.Popen(
+            [programs.mpu_run, "--pid-ns", f"--socket={made.manager.path}",
+             f"--dev-root={made.gpu}", f"--confine={words}", "--", programs.tour, made.gpu, "hold",
+             *parts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, preexec_fn=die_with_parent)
+        line = self.process.stdout.readline()
+        if not line.startswith("ready"):
+            raise AssertionError(f"{line!r} {self.process.communicate()[1][-400:]}")
+
+    def go(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def end(self, seconds=120):
+        try:
+            return self.process.communicate("", timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError("tour does not end") from None
+
+
+@contextmanager
+def counted(*options):
+    with world(programs, *options) as made:
+        made.simrm.command("arrivals on=1")
+        yield made
+        wait_until(lambda: not made.simrm.state()["clients"], "the end of all clients")
+        wait_until(lambda: not proxies(), "the end of all proxies")
+
+
+def calls_of(made):
+    """How often the program's call was made, and with what result."""
+    seen = arrivals(made.simrm)
+    return {call["result"]: count_of(seen, kind="control", number=NAME_STRING,
+                                     result=call["result"])
+            for call in seen["calls"] if call["number"] == NAME_STRING}
+
+
+def test_workers_killed_at_random_cost_a_confined_container_nothing():
+    calls, tours = 3000, 3
+    with counted() as made:
+        running = [Tour(made, f"spin={calls}") for _ in range(tours)]
+        for tour in running:
+            tour.go()
+        kills = 0
+        while any(tour.is_running() for tour in running) and kills < 60:
+            if made.manager.kill_worker(random.choice([signal.SIGKILL, signal.SIGSEGV])):
+                kills += 1
+            time.sleep(random.uniform(0, 0.06))
+        for tour in running:
+            expect_equal(tour.end()[0], f"spin: 0 of {calls} failed\n", "calls")
+        expect(kills >= 5, f"only {kills} kills")
+        expect_equal(calls_of(made), {0: calls * tours}, "calls made by the driver, by status")
+
+
+def test_workers_and_proxies_killed_at_random_cost_no_more_than_calls_under_way():
+    calls = 3000
+    with counted() as made:
+        tour = Tour(made, f"spin={calls}")
+        tour.go()
+        kills, workers = 0, 0
+        while tour.is_running() and kills < 40:
+            for proxy in proxies():
+                os.kill(proxy, signal.SIGKILL)
+                kills += 1
+            workers += bool(made.manager.kill_worker(signal.SIGKILL))
+            time.sleep(random.uniform(0.02, 0.08))
+        out, _ = tour.end()
+        match = re.match(rf"spin: (\d+) of {calls} failed", out)
+        expect(match and int(match.group(1)) <= kills, f"{out!r} with {kills} kills")
+        expect("first failure" not in out or "errno 5 " in out, out)
+        expect(kills >= 3 and workers >= 3, f"only {kills} proxies, {workers} workers killed")
+        made_calls = sum(calls_of(made).values())
+        expect(calls - kills <= made_calls <= calls, f"{made_calls} of {calls} calls were made")
+
+
+def nurseries(made):
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (folder / "status").read_text(encoding="utf-8")
+            title = (folder / "cmdline").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        if f"\nPPid:\t{made.manager.process.pid}\n" in text and "nursery" in title + text[:40]:
+            found.append(int(folder.name))
+    return found
+
+
+def test_a_nursery_that_is_killed_is_started_again():
+    with counted() as made:
+        tour = Tour(made, "children=10")
+        nursery = nurseries(made)
+        expect_equal(len(nursery), 1, f"nurseries {nursery}")
+        os.kill(nursery[0], signal.SIGKILL)
+        tour.go()
+        expect_equal(tour.end()[0], "children: 10 of 10\n", "children")
+        expect(nurseries(made) and nurseries(made) != nursery, "no new nursery")
+
+
+def test_short_lived_confined_processes_leave_nothing_in_mpud():
+    with counted() as made:
+        warm = Tour(made, "children=20")
+        warm.go()
+        warm.end()
+        wait_until(lambda: not proxies(), "the end of all proxies")
+        before = made.state()
+        tour = Tour(made, "children=200")
+        tour.go()
+        expect_equal(tour.end()[0], "children: 200 of 200\n", "children")
+        wait_until(lambda: not proxies(), "the end of all proxies")
+        wait_until(lambda: not made.state().left(before), "what they had to be given back")
+
+
+def test_a_successor_goes_on_with_confined_containers():
+    with counted() as made:
+        tour = Tour(made, "spin=2000")
+        tour.go()
+        for _ in range(3):
+            made.manager.replace()
+        expect_equal(tour.end()[0], "spin: 0 of 2000 failed\n", "calls")
+        expect_equal(calls_of(made), {0: 2000}, "calls made by the driver, by status")
+
+
+def main():
+    global programs
+    programs = find_programs(sys.argv[1])
+    try:
+        return run_cases(sys.modules[__name__], *sys.argv[2:3])
+    finally:
+        programs.remove()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
