@@ -253,9 +253,14 @@ static int take_lines(struct reader *reader, struct mpu_error *error)
 		line = end + 1;
 	}
 	memmove(reader->bytes, line, reader->length);
-	if (!result && fflush(reader->out))
-		result = mpu_fail(error, errno, "cannot write the trace: %s", strerror(errno));
-	return result;
+	if (result || !fflush(reader->out))
+		return result;
+	/* Whoever reads has seen enough. */
+	if (errno == EPIPE) {
+		reader->over = true;
+		return 0;
+	}
+	return mpu_fail(error, errno, "cannot write the trace: %s", strerror(errno));
 }
 
 /* Returns what came, 0 at the end. */

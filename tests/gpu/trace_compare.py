@@ -1,6 +1,7 @@
 """Holds a JSON trace of mpu-run against what count_calls.c wrote of the same run.
 
   trace_compare.py counts TRACE COUNTED   the same calls, as often
+  trace_compare.py controls TRACE COUNTED  the same controls, as often: of a container that is not confined
   trace_compare.py names TRACE            every call has a name, except legacy controls (bit 15)
   trace_compare.py show TRACE             what came of the calls
 """
@@ -27,9 +28,14 @@ def name_of(line):
     return line[kind] or f"{kind} {number:#x}"
 
 
-def counts(trace, counted):
-    lines = read_trace(trace)
+def controls(trace, counted):
+    return counts(trace, counted, {"control"})
+
+
+def counts(trace, counted, kinds=frozenset(["control", "class", "uvm", "escape"])):
+    lines = [line for line in read_trace(trace) if key_of(line)[0] in kinds]
     words = [line.split() for line in Path(counted).read_text(encoding="utf-8").splitlines()]
+    words = [word for word in words if word[0] in kinds]
     expected = Counter((kind, int(number)) for kind, number in words)
     got = Counter(map(key_of, lines))
     print(f"{len(lines)} calls traced, {len(words)} counted by the program itself, "
@@ -73,7 +79,8 @@ def show(trace):
 
 
 def main(question, *arguments):
-    return 0 if {"counts": counts, "names": names, "show": show}[question](*arguments) else 1
+    questions = {"counts": counts, "controls": controls, "names": names, "show": show}
+    return 0 if questions[question](*arguments) else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,10 @@ def without_chance(text):
     """PIDs of the host, times and who ended early are others each time, and so are the blanks."""
     text = re.sub(r"^(    \|    0 +)\d{3,}\b", r"\1PID", text, flags=re.M)
     text = re.sub(r"\b\d+ vanished\b", "SOME vanished", text)
+    text = re.sub(r"\bmpu-run-\d+", "mpu-run-PID", text)
+    # A line of a trace: when, who, and for how long.
+    text = re.sub(r"^    [\d:.]+ \d+\(\d+\) (ioctl.*) <[\d.]+>$", r"    WHEN WHO \1", text, flags=re.M)
+    text = re.sub(r"<host \d+>", "<host PID>", re.sub(r"hClient=0x\w+", "hClient=C", text))
     return re.sub(r" +", " ", re.sub(r"\b[\d.]+ us\b", "TIME", text))
 
 

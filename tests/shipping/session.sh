@@ -103,6 +103,24 @@ show "echo '{\"annotations\":{\"mpu.enable\":\"maybe\"}}' | mpu-hook precreate"
 show 'mpu-hook --root=/mnt/root install --podman'
 show 'mpu-hook --root=/mnt/root uninstall --podman'
 say <<'END'
+## Looking into a running container
+
+A daemon serves containers; here one of mpu-run's, which looks at the GPU every second. Nobody changes it or starts it anew.
+END
+mpud --socket=/mnt/mpud.sock --dev-root=/mnt/gpu 2>/mnt/mpud.log &
+started+=($!)
+until_there grep -q 'msg="ready"' /mnt/mpud.log
+mpu-run --pid-ns --socket=/mnt/mpud.sock --dev-root=/mnt/gpu -- \
+	sh -c 'while sleep 1; do gpu-ps --dev-root=/mnt/gpu; done' >/dev/null 2>&1 &
+container=$!
+started+=($container)
+until_there sh -c 'mpuctl status --socket=/mnt/mpud.sock | grep -q "^ *mpu-run-"'
+show 'mpuctl trace --socket=/mnt/mpud.sock --duration=3 -e "control=*GPU_GET_PIDS" mpu-run | head -n 1'
+show 'mpuctl trace --socket=/mnt/mpud.sock nobody'
+kill "$container" && wait "$container"
+unset "started[-1]"
+show 'mpuctl status --socket=/mnt/mpud.sock | tail -n 1'
+say <<'END'
 ## What is known of a driver
 END
 show 'mpuctl abi show 580.95.05 NV2080_CTRL_CMD_GPU_GET_PIDS'
@@ -115,3 +133,4 @@ Each program has `--help`, a manual page and completion for bash, zsh and fish.
 END
 show 'mpu-run --help'
 show 'mpuctl --help'
+show 'mpuctl trace --help'
