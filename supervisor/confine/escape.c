@@ -187,6 +187,9 @@ static enum verdict decide_by_field(struct confined *call, const uint8_t *params
 {
 	enum verdict verdict = escape_look_up(call, kind, get_u32(params, offset));
 
+	/* What is passed on is read once more, the envelope too: any other call could be in it. */
+	if (verdict == VERDICT_CONTINUE && call->wrapped)
+		return refuse(call, kind, call->inner->number, call->inner);
 	if (verdict == VERDICT_EXECUTE &&
 	    !translation_is_allowed(call->inner, params, call->size))
 		return refuse(call, kind, call->inner->number, call->inner);

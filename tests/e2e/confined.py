@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from results import expect
-from world import ROOT
+from world import ROOT, Simrm
 
 PROXY = "mpu-proxy"
 # Made by mpu itself, whose own view of the processes they need, for a target that asks for them.
@@ -107,3 +107,21 @@ def own(clients):
     """The proxies of CLIENTS (of simrm's state): other containers may run beside."""
     tgids = {client["tgid"] for client in clients}
     return {proxy: target for proxy, target in proxies().items() if proxy in tgids}
+
+
+class Unmasking(Simrm):
+    """A simulated driver whose state names the processes for which proxies stand."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.known = {}
+
+    def state(self):
+        state = super().state()
+        self.known |= own(state["clients"])
+        for gpu in state["gpus"]:
+            for entry in gpu["live"] + gpu["dead"]:
+                entry["tgid"] = self.known.get(entry["tgid"], entry["tgid"])
+        for client in state["clients"]:
+            client["tgid"] = self.known.get(client["tgid"], client["tgid"])
+        return state

@@ -14,9 +14,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import results
+from confined import Unmasking
 from judge import CALLS, judge
 from truth import Book, Truth, namespace_of
-from world import ROOT, Agent, Programs, Simrm
+from world import ROOT, Agent, Programs
 
 CLOSED = ["440.118.02", "460.106.00"]
 NATIVELY = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -27,6 +28,7 @@ WAYS = {
     "always": (["--policy=always"], None),
     "always, NSpid": (["--policy=always", "--pid-lookup=nspid"], None),
     "ordinary user": ([], UNPRIVILEGED),
+    "confined": (["--confine=compute,utility,graphics,video"], None),
 }
 # What gpu-hold does: in each namespace, and again in a namespace within it.
 HOLDS = [
@@ -62,13 +64,16 @@ class Container:
 
     def __init__(self, programs, simrm, prefix, user=None):
         self.programs, self.simrm = programs, simrm
+        # No capability lets anything capture the screen.
+        self.never = {"--nvfbc"} if any("--confine" in word for word in prefix) else set()
         # Without privilege it takes a user namespace to make another one.
         self.deeper = [*NATIVELY, "--kill-child", *(["--map-root-user"] if user else [])]
         self.agent = Agent(programs, prefix, user)
 
     def hold(self, arguments, *nesting):
         answer = self.agent.spawn(*nesting, self.programs.gpu_hold,
-                                  f"--dev-root={self.simrm.directory}", *arguments)
+                                  f"--dev-root={self.simrm.directory}",
+                                  *(word for word in arguments if word not in self.never))
         results.expect(answer["line"].startswith("ready"),
                        f"gpu-hold {arguments} under {self.agent.prefix[:1]}: {answer}, "
                        f"{self.agent.error_output()}")
@@ -112,7 +117,7 @@ def host_pid(agent):
 def run_release(programs, release):
     """Returns way -> call -> complaints, where the way "natively" is without mpu."""
     verdicts = {}
-    with Simrm(programs, release, "--accounting") as simrm:
+    with Unmasking(programs, release, "--accounting") as simrm:
         book = Book()
         mpu = [programs.mpu_run, f"--dev-root={simrm.directory}", "--pid-ns"]
         containers = {"natively": Container(programs, simrm, NATIVELY)}
