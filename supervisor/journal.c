@@ -19,6 +19,7 @@ struct journal_memory {
 	_Alignas(PAGE) unsigned char counters[JOURNAL_COUNTERS];
 	_Alignas(PAGE) unsigned char slot[JOURNAL_SLOTS][JOURNAL_SLOT_SIZE];
 	_Alignas(PAGE) struct journal_listener listener[JOURNAL_LISTENERS];
+	_Alignas(PAGE) struct journal_proxy proxy[JOURNAL_PROXIES];
 	_Alignas(PAGE) unsigned char roster[ROSTER_ROOM];
 	_Alignas(PAGE) struct journal_refusals refusals;
 	_Alignas(PAGE) struct journal_desk desk[JOURNAL_DESKS];
@@ -153,6 +154,11 @@ struct journal_slot *journal_slot(struct journal *journal, uint32_t index)
 struct journal_listener *journal_listener(struct journal *journal, uint32_t index)
 {
 	return &journal->memory->listener[index];
+}
+
+struct journal_proxy *journal_proxy(struct journal *journal, uint32_t index)
+{
+	return &journal->memory->proxy[index];
 }
 
 /* Under the lock; so are the next two. */

@@ -30,6 +30,7 @@ enum {
 	JOURNAL_DESK_PARAMS = 64 << 10,
 	JOURNAL_DESK_BUFFER = 1 << 20,
 	JOURNAL_COUNTERS = 32 << 10,
+	JOURNAL_PROXIES = 1024,
 	JOURNAL_UNDEAD = 16,
 	JOURNAL_REFUSED = 512,
 	JOURNAL_LABEL = 72,  /* a container's id has up to 64 characters */
@@ -131,6 +132,23 @@ struct journal_process {
 	uint64_t start; /* task_start_ticks(): numbers are used again */
 };
 
+enum journal_proxy_state {
+	JOURNAL_PROXY_FREE,
+	JOURNAL_PROXY_ENDED, /* so has its target: who asks for the dead may still ask */
+	JOURNAL_PROXY_LOST,  /* ended before its target, for which another one may stand by now */
+	JOURNAL_PROXY_LIVE,
+};
+
+/* A process that stands for a confined target at the driver (confine/proxies.h). */
+struct journal_proxy {
+	_Atomic uint32_t state;
+	struct journal_process proxy, target;
+	uid_t uid; /* the target's effective ones */
+	gid_t gid;
+	uint64_t capabilities;
+	uint64_t turn; /* the higher, the later it came into its state */
+};
+
 struct journal_header {
 	char magic[8];
 	uint32_t format;
@@ -144,6 +162,9 @@ struct journal_header {
 	_Atomic pid_t crashed_thread;  /* of the last worker, or 0: unknown */
 	_Atomic uint32_t closed_cue;   /* a closed listener could not be told of */
 	uint64_t workers, crashes, hangs, replacements; /* counts since the journal was made */
+	_Atomic uint64_t proxies_started, proxies_lost;
+	uint64_t proxies_turn; /* of struct journal_proxy */
+	_Atomic uint32_t proxies_top; /* no proxy has ever stood at this index or above */
 };
 
 struct journal;
@@ -192,6 +213,9 @@ struct journal_desk *journal_desk(struct journal *journal, struct journal_slot *
 
 /* Listener number INDEX, below JOURNAL_LISTENERS. */
 struct journal_listener *journal_listener(struct journal *journal, uint32_t index);
+
+/* Proxy number INDEX, below JOURNAL_PROXIES. */
+struct journal_proxy *journal_proxy(struct journal *journal, uint32_t index);
 
 /* Takes a free listener, which becomes PENDING, of a new generation, all else of it zero. Stores its
  * number in INDEX. Returns it, or NULL when all are in use. */

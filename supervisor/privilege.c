@@ -12,22 +12,28 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define KEEPER	(1u << PRIVILEGE_KEEPER)
+#define WORKERS (1u << PRIVILEGE_WORKER | 1u << PRIVILEGE_RUN)
+#define RUN	(1u << PRIVILEGE_RUN)
+#define NURSERY (1u << PRIVILEGE_NURSERY)
+
 /* Other processes' memory and descriptors, and to be the target's user in the driver. SYS_ADMIN is
- * used for nothing but to lend it, in the driver, to a target that has it. */
+ * used for nothing but to lend it, in the driver, to a target that has it. An ordinary user's
+ * containers have cgroups that are his: only DAC_OVERRIDE puts a process there. */
 static const struct {
 	unsigned int capability;
-	bool always; /* false: mpu-run's only */
-	bool effective;
-} known[] = {{CAP_SYS_PTRACE, true, true}, {CAP_SETUID, true, true},
-	     {CAP_SETGID, true, true},	   {CAP_DAC_READ_SEARCH, true, true},
-	     {CAP_SYS_ADMIN, true, false}, {CAP_KILL, false, true}};
+	unsigned int permitted, effective; /* for which roles */
+} known[] = {
+    {CAP_SYS_PTRACE, KEEPER | WORKERS, WORKERS},
+    {CAP_SETUID, KEEPER | WORKERS | NURSERY, WORKERS | NURSERY},
+    {CAP_SETGID, KEEPER | WORKERS | NURSERY, WORKERS | NURSERY},
+    {CAP_DAC_READ_SEARCH, KEEPER | WORKERS, WORKERS},
+    {CAP_SYS_ADMIN, KEEPER | WORKERS | NURSERY, 0},
+    {CAP_KILL, RUN, RUN},
+    {CAP_DAC_OVERRIDE, NURSERY, NURSERY},
+};
 
 enum { KNOWN = sizeof(known) / sizeof(known[0]) };
-
-static bool is_effective(enum privilege_role role, size_t number)
-{
-	return known[number].effective && role != PRIVILEGE_KEEPER;
-}
 
 /* What ROLE takes of what is there; ALL: all of it effective. */
 static void choose(enum privilege_role role, bool all)
@@ -35,13 +41,13 @@ static void choose(enum privilege_role role, bool all)
 	bool have[KNOWN];
 
 	for (size_t i = 0; i < KNOWN; i++)
-		have[i] = (known[i].always || role == PRIVILEGE_RUN) &&
+		have[i] = known[i].permitted & 1u << role &&
 			  capng_have_capability(CAPNG_PERMITTED, known[i].capability);
 	capng_clear(CAPNG_SELECT_CAPS);
 	for (size_t i = 0; i < KNOWN; i++) {
 		if (have[i])
 			capng_update(CAPNG_ADD, CAPNG_PERMITTED, known[i].capability);
-		if (have[i] && (all || is_effective(role, i)))
+		if (have[i] && (all || known[i].effective & 1u << role))
 			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, known[i].capability);
 	}
 }

@@ -10,6 +10,7 @@ enum privilege_role {
 	PRIVILEGE_KEEPER, /* passes on to its workers what these need, and uses none of it */
 	PRIVILEGE_WORKER,
 	PRIVILEGE_RUN, /* mpu-run's: a worker that ends its command's processes too */
+	PRIVILEGE_NURSERY, /* starts proxies: becomes their users, and puts them into their cgroups */
 };
 
 /* Gives up every capability of this process but those that ROLE takes, and the gain of new ones by

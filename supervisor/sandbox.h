@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 /* A process or thread is under the filters of all that made it. So a role that makes another one is
- * allowed what that one is: KEEPER > WORKER > CONTROL, METRICS, ENGINE > EXECUTOR. */
+ * allowed what that one is: KEEPER > WORKER > CONTROL, METRICS, ENGINE > EXECUTOR; NURSERY > PROXY. */
 enum sandbox_role {
 	SANDBOX_KEEPER,
 	SANDBOX_WORKER,	  /* its main thread, and those that have no role of their own */
@@ -18,7 +18,15 @@ enum sandbox_role {
 	SANDBOX_ENGINE,	  /* a thread that waits for calls, and makes executors */
 	SANDBOX_EXECUTOR, /* a thread that calls the driver for a target */
 	SANDBOX_METRICS,  /* the threads that answer scrapes, and ask the driver for them */
+	SANDBOX_NURSERY, /* starts proxies */
+	SANDBOX_PROXY,	 /* stands for a target at the driver */
 	SANDBOX_ROLES
+};
+
+/* Sets of roles, for sandbox_build(). */
+enum {
+	SANDBOX_OF_MPUD = (1 << SANDBOX_NURSERY) - 1,
+	SANDBOX_OF_NURSERY = 1 << SANDBOX_NURSERY | 1 << SANDBOX_PROXY,
 };
 
 enum sandbox_mode {
@@ -39,9 +47,9 @@ bool sandbox_mode_parse(const char *word, enum sandbox_mode *mode);
 /* Why this build has none in force, or NULL: AddressSanitizer traces its own process at its end. */
 const char *sandbox_excuse(void);
 
-/* Builds the filters of all roles from FIRST on. LOGS: as SANDBOX_LOG. METRICS: with what only
+/* Builds the filters of ROLES, a bit for each. LOGS: as SANDBOX_LOG. METRICS: with what only
  * SANDBOX_METRICS needs. Returns 0, or -errno with ERROR filled; SANDBOX is then empty. */
-int sandbox_build(struct sandbox *sandbox, enum sandbox_role first, bool logs, bool metrics,
+int sandbox_build(struct sandbox *sandbox, unsigned int roles, bool logs, bool metrics,
 		  struct mpu_error *error);
 
 void sandbox_free(struct sandbox *sandbox);

@@ -1,5 +1,5 @@
-/* What a lane is: one call at a time between a worker and a proxy, over a socket and a piece of shared
- * memory. Both sides, and the worker's successor, read this. */
+/* What a lane is: one call at a time between a worker and a proxy, over a socket and a piece of
+ * shared memory. Both sides, and the worker's successor, read this. */
 #ifndef SUPERVISOR_CONFINE_LANE_H
 #define SUPERVISOR_CONFINE_LANE_H
 
@@ -31,11 +31,11 @@ struct lane_scatter {
 
 /* A call, in the shared memory of its lane, before the area. Only the worker writes here. */
 struct lane_record {
-	_Atomic uint32_t phase;	   /* enum lane_phase */
-	uint32_t slot;		   /* index + 1 of the journal's slot that the call is of */
-	uint64_t turn;		   /* number of the call on this lane */
-	uint64_t id;		   /* of the notification */
-	uint32_t request, offset;  /* as in struct lane_request */
+	_Atomic uint32_t phase;	  /* enum lane_phase */
+	uint32_t slot;		  /* index + 1 of the journal's slot that the call is of */
+	uint64_t turn;		  /* number of the call on this lane */
+	uint64_t id;		  /* of the notification */
+	uint32_t request, offset; /* as in struct lane_request */
 	uint32_t in_count;
 	struct {
 		uint32_t offset, width;

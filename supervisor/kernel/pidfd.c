@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,6 +44,20 @@ int pidfd_of_thread(pid_t tid)
 	return fd < 0 ? sys_pidfd_open(tid, 0) : fd;
 }
 
+int pidfd_take(int pidfd, int fd)
+{
+	int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
+bool pidfd_has_ended(int pidfd)
+{
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&end, 1, 0) == 1;
+}
+
 static bool same_file(pid_t tid, pid_t tgid, int fd)
 {
 	if (tid == tgid || syscall(SYS_kcmp, tid, tgid, KCMP_FILES, 0, 0) == 0)
@@ -59,9 +74,9 @@ int pidfd_duplicate(pid_t tid, pid_t tgid, int fd, bool use_thread)
 
 	if (pidfd < 0)
 		return pidfd;
-	copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	copy = pidfd_take(pidfd, fd);
 	if (copy < 0)
-		return -errno;
+		return copy;
 	if (!by_thread && !same_file(tid, tgid, fd))
 		return -EXDEV;
 	return steal_fd(&copy);

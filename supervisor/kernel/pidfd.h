@@ -22,6 +22,13 @@ int pidfd_of_process(pid_t tgid);
  * access to the target. USE_THREAD false forces the second way. */
 int pidfd_duplicate(pid_t tid, pid_t tgid, int fd, bool use_thread);
 
+/* Duplicates descriptor FD of the process behind PIDFD. Returns the duplicate (close-on-exec), owned by
+ * the caller, or -errno. Needs ptrace access. */
+int pidfd_take(int pidfd, int fd);
+
+/* Whether the process behind PIDFD has ended. */
+bool pidfd_has_ended(int pidfd);
+
 /* Sends SIGNAL to the process behind PIDFD. Returns 0 or -errno. */
 int pidfd_signal(int pidfd, int signal);
 

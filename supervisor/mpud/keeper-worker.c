@@ -54,6 +54,7 @@ static _Noreturn void be_worker(struct keeper *keeper, int channel)
 					   .control = keeper->control,
 					   .socket = keeper->socket.path,
 					   .metrics = keeper->metrics.fd,
+					   .nursery = keeper->nursery,
 					   .lxc_socket = keeper->lxc_socket.fd};
 	sigset_t none;
 

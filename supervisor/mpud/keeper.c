@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/confine/nursery.h"
 #include "supervisor/engine.h"
 #include "supervisor/mpud/metrics.h"
 #include "supervisor/privilege.h"
@@ -84,7 +85,7 @@ static int enter_sandbox(struct keeper *keeper, struct mpu_error *error)
 			    excuse ? excuse : "--sandbox=off");
 		return 0;
 	}
-	result = sandbox_build(&keeper->sandbox, SANDBOX_KEEPER, options->sandbox == SANDBOX_LOG,
+	result = sandbox_build(&keeper->sandbox, SANDBOX_OF_MPUD, options->sandbox == SANDBOX_LOG,
 			       options->metrics != NULL, error);
 	if (!result)
 		result = sandbox_enter(&keeper->sandbox, SANDBOX_KEEPER, error);
@@ -105,6 +106,19 @@ static int drop_privilege(const struct mpud_options *options, struct mpu_error *
 	return result ? result : privilege_drop(PRIVILEGE_KEEPER, error);
 }
 
+/* While this process has one thread, all its privilege and no sandbox. Without it all goes on but for
+ * confined containers, whose GPU calls fail. */
+static void start_nursery(struct keeper *keeper)
+{
+	struct mpu_error error = {0};
+
+	keeper->nursery = nursery_start(keeper->options->sandbox, &error);
+	if (keeper->nursery >= 0)
+		return;
+	log_error(error.text, "error=%d", error.code);
+	keeper->nursery = -1;
+}
+
 static int start(struct keeper *keeper, struct mpu_error *error)
 {
 	const struct mpud_options *options = keeper->options;
@@ -123,6 +137,8 @@ static int start(struct keeper *keeper, struct mpu_error *error)
 	if (result)
 		return result;
 	result = keeper_end_former(keeper->journal, error);
+	if (!result)
+		start_nursery(keeper);
 	if (!result)
 		result = drop_privilege(options, error);
 	if (result)
@@ -204,6 +220,7 @@ int keeper_run(const struct mpud_options *options)
 				       .metrics = {.fd = -1},
 				       .successors = -1,
 				       .control = -1,
+				       .nursery = -1,
 				       .worker = {.pidfd = -1, .channel = -1}};
 	struct mpu_error error = {0};
 	int result;

@@ -33,6 +33,7 @@ struct keeper {
 	int successors; /* the socket on which another mpud asks to replace this one */
 	int control;	/* the socket on which mpuctl asks; the worker answers there */
 	int signals;
+	int nursery; /* where workers ask for proxies, or -1: there is none */
 	struct journal *journal;
 	int listener[JOURNAL_LISTENERS];
 	uint32_t listeners;

@@ -44,6 +44,7 @@ struct worker_start {
 	int lxc_socket; /* or -1 */
 	int control;	/* where mpuctl asks, or -1 */
 	int metrics;	/* where they are served, or -1 */
+	int nursery;	/* where proxies are asked for, or -1 */
 	const char *socket; /* the main one's path */
 };
 

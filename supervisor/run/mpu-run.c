@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/confine/nursery.h"
 #include "supervisor/engine.h"
 #include "supervisor/kernel/pidfd.h"
 
@@ -46,6 +47,19 @@ static int build_filter(struct run_plan *plan, struct mpu_error *error)
 	return filter_build_kind(architectures, mpu_confine_filter(confine), &plan->filter, error);
 }
 
+/* No child of ours, so that it and the proxies are none of the command's tree. */
+static int start_nursery(struct run_plan *plan, struct mpu_error *error)
+{
+	const struct run_options *options = &plan->options;
+
+	plan->nursery = -1;
+	if (!options->settings.confine || options->settings.confine & MPU_CONFINE_LOG ||
+	    options->socket)
+		return 0;
+	plan->nursery = nursery_start(SANDBOX_ON, error);
+	return plan->nursery < 0 ? plan->nursery : 0;
+}
+
 static int make_plan(struct run_plan *plan, struct mpu_error *error)
 {
 	int result = engine_check_namespace(error);
@@ -60,7 +74,7 @@ static int make_plan(struct run_plan *plan, struct mpu_error *error)
 	if (!result)
 		result = build_filter(plan, error);
 	find_privilege(plan);
-	return result;
+	return result ? result : start_nursery(plan, error);
 }
 
 /* The command shall find signals as we did. Those that we forward wait for us from now on. */
@@ -88,9 +102,11 @@ int main(int argc, char **argv)
 	static struct run_plan plan;
 	struct mpu_error error = {0};
 	pid_t front = getpid(), back;
-	int front_pidfd, status[2];
-	int result = run_options_parse(argc, argv, &plan.options);
+	int front_pidfd, status[2], result;
 
+	if (nursery_is_meant(argc, argv))
+		nursery_main(argc, argv);
+	result = run_options_parse(argc, argv, &plan.options);
 	if (result >= 0)
 		return result;
 	log_set_level(LOG_LEVEL_INFO);
@@ -111,5 +127,7 @@ int main(int argc, char **argv)
 	}
 	close(status[1]);
 	close(front_pidfd);
+	if (plan.nursery >= 0)
+		close(plan.nursery);
 	return run_front(back, status[0]);
 }

@@ -48,6 +48,7 @@ struct run_plan {
 	uid_t uid; /* who started mpu-run */
 	gid_t gid;
 	bool user_ns;	   /* an ordinary user's --pid-ns needs one */
+	int nursery;	   /* where proxies are asked for, or -1: not confined */
 	bool no_new_privs; /* an ordinary user may not install a filter without */
 	sigset_t signals;  /* the mask that mpu-run was started with */
 	struct sigaction inherited[NSIG]; /* and its dispositions */

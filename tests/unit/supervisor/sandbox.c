@@ -26,11 +26,13 @@ enum {
 	N = 1 << SANDBOX_ENGINE,
 	E = 1 << SANDBOX_EXECUTOR,
 	M = 1 << SANDBOX_METRICS,
-	ALL = K | W | C | N | E | M
+	R = 1 << SANDBOX_NURSERY,
+	P = 1 << SANDBOX_PROXY,
+	ALL = K | W | C | N | E | M | R
 };
 
 static const char *const names[] = {"keeper", "worker", "control", "engine", "executor",
-				   "metrics"};
+				   "metrics", "nursery", "proxy"};
 
 /* How a child tells that it came to nothing. */
 enum { NO_SANDBOX = 200 };
@@ -52,7 +54,9 @@ static void enter(enum sandbox_role role)
 				     [SANDBOX_CONTROL] = K | W | C,
 				     [SANDBOX_ENGINE] = K | W | N,
 				     [SANDBOX_EXECUTOR] = K | W | N | E,
-				     [SANDBOX_METRICS] = K | W | M};
+				     [SANDBOX_METRICS] = K | W | M,
+				     [SANDBOX_NURSERY] = R,
+				     [SANDBOX_PROXY] = R | P};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		_exit(NO_SANDBOX);
@@ -66,7 +70,7 @@ static void build(void)
 {
 	struct mpu_error error = {0};
 
-	cr_assert(sandbox_build(&sandbox, SANDBOX_KEEPER, false, true, &error) == 0, "%s", error.text);
+	cr_assert(sandbox_build(&sandbox, SANDBOX_OF_MPUD | SANDBOX_OF_NURSERY, false, true, &error) == 0, "%s", error.text);
 }
 
 /* How a child ends that is under ROLE and makes the call: with the errno, or by a signal. */
@@ -172,28 +176,36 @@ Test(sandbox, calls_that_a_role_does_not_need_fail_as_on_a_kernel_without_them, 
 	    {"UNIX socket", SYS_socket, {AF_UNIX, SOCK_STREAM, 0}, K},
 	    {"bind", SYS_bind, {-1, 0, 0}, 0},
 	    {"connect", SYS_connect, {-1, 0, 0}, 0},
-	    {"open to write", SYS_openat, {outer, (long)"/dev/null", O_WRONLY}, 0},
+	    {"open to write", SYS_openat, {outer, (long)"/dev/null", O_WRONLY}, R},
 	    {"open to create", SYS_openat, {outer, (long)"/tmp/mpu-no-file", O_CREAT, 0600}, 0},
 	    {"open to read", SYS_openat, {outer, (long)"/dev/null", O_RDONLY}, ALL},
 	    {"rename", SYS_renameat2, {outer, (long)"/nowhere", outer, (long)"/there"}, 0},
 	    {"memory to execute", SYS_mprotect, {(long)memory, page, PROT_READ | PROT_EXEC}, 0},
-	    {"memory to read", SYS_mprotect, {(long)memory, page, PROT_READ}, ALL},
-	    {"clone3", SYS_clone3, {(long)clone_arguments, sizeof(clone_arguments)}, 0},
-	    {"fork", SYS_clone, {SIGCHLD}, K},
+	    {"memory to read", SYS_mprotect, {(long)memory, page, PROT_READ}, ALL | P},
+	    {"clone3", SYS_clone3, {(long)clone_arguments, sizeof(clone_arguments)}, R},
+	    {"fork", SYS_clone, {SIGCHLD}, K | R},
 	    {"fork into namespaces", SYS_clone, {CLONE_NEWUSER | SIGCHLD}, 0},
 	    {"ioctl", SYS_ioctl, {-1, 0, 0}, K | W | N | E | M},
+	    {"ioctl of the driver", SYS_ioctl, {-1, 'F' << 8, 0}, K | W | N | E | M | R | P},
+	    {"mapping of a file", SYS_mmap, {0, 0, PROT_READ, MAP_SHARED}, ALL},
+	    {"memory", SYS_mmap, {0, 0, PROT_READ, MAP_ANONYMOUS}, ALL | P},
+	    {"memory to execute at once", SYS_mmap, {0, 0, PROT_EXEC, MAP_ANONYMOUS}, 0},
+	    {"read", SYS_read, {-1, 0, 0}, ALL},
+	    {"duplicating of others' descriptors", SYS_pidfd_getfd, {-1, 0, 0}, K | W | N | E},
+	    {"others' memory", SYS_process_vm_readv, {getpid(), 0, 0, 0}, K | W | N | E},
+	    {"groups", SYS_setgroups, {-1, 0}, R},
 	    {"setuid", SYS_setuid, {0}, 0},
 	    {"kill", SYS_kill, {getpid(), 0}, K},
-	    {"setresuid", SYS_setresuid, {-1, -1, -1}, K | W | N | E},
-	    {"pidfd_open", SYS_pidfd_open, {getpid(), 0}, K | W | N | E},
+	    {"setresuid", SYS_setresuid, {-1, -1, -1}, K | W | N | E | R},
+	    {"pidfd_open", SYS_pidfd_open, {getpid(), 0}, K | W | N | E | R},
 	    {"accept4", SYS_accept4, {-1, 0, 0, 0}, K | W | C | M},
-	    {"recvmsg", SYS_recvmsg, {-1, 0, 0}, K | W},
+	    {"recvmsg", SYS_recvmsg, {-1, 0, 0}, K | W | N | E | R | P},
 	    {"epoll_create1", SYS_epoll_create1, {0}, K | W | N | M},
-	    {"memfd_create", SYS_memfd_create, {(long)"", 0}, K},
-	    {"another filter", SYS_seccomp, {0, 0, 0}, K | W | N},
-	    {"other words of prctl", SYS_prctl, {PR_GET_DUMPABLE}, K},
+	    {"memfd_create", SYS_memfd_create, {(long)"", 0}, K | R},
+	    {"another filter", SYS_seccomp, {0, 0, 0}, K | W | N | R},
+	    {"other words of prctl", SYS_prctl, {PR_GET_DUMPABLE}, K | R},
 	    {"io_uring", SYS_io_uring_setup, {1, 0}, 0},
-	    {"resource limits", SYS_prlimit64, {0, 0, (long)clone_arguments, 0}, 0},
+	    {"resource limits", SYS_prlimit64, {0, 0, (long)clone_arguments, 0}, R},
 	};
 
 	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
