@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from cases_oci import CGROUP2
+from cases_trace import traced
 from containers import (ALONE, LOOK, PROFILE, Mpud, expect, expect_alone, expect_equal,
                         expect_own_processes, expect_uncorrected, foreigners, run, wait_until)
 
@@ -178,6 +179,16 @@ def test_lxc_attach_is_covered_where_lxc_forwards():
         expect_own_processes(container.attach(LOOK))
         beside.wait(timeout=20)
         expect("container=mpu-attached" in mpud.output(), "mpud does not know the container's name")
+
+
+def test_lxc_calls_that_are_forwarded_are_traced():
+    with Container("mpu-traced") as container:
+        expect_own_processes(container.attach(LOOK))
+        with traced(folder / "mpud.sock", "mpu-traced", "--json") as trace:
+            expect_own_processes(container.attach(LOOK))
+        calls = trace.calls()
+        expect(any(call["control"] == "NV2080_CTRL_CMD_GPU_GET_PIDS" and call["status"] == "NV_OK"
+                   for call in calls), f"{len(calls)} calls")
 
 
 def test_lxc_containers_see_each_their_own():
