@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/e2e/tour.h"
@@ -125,6 +126,25 @@ static int memory(const struct tour *tour, uint32_t class_id)
 	return err ? err : (int)api.status;
 }
 
+/* Pages may be pinned; in an envelope, which is read again, another call could follow. */
+static int wrapped(const struct tour *tour, uint32_t class_id)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct nvos02_with_fd api = {.hRoot = tour->client.handle,
+				     .hObjectParent = tour->device,
+				     .hClass = class_id,
+				     .flags = NVOS02_MAPPING_NO_MAP << NVOS02_MAPPING_SHIFT,
+				     .pMemory = (uint64_t)(uintptr_t)page,
+				     .limit = 4095,
+				     .fd = -1};
+	struct nv_ioctl_xfer xfer = {NV_ESC_RM_ALLOC_MEMORY, sizeof(api),
+				     (uint64_t)(uintptr_t)&api};
+	int err = tour_escape(tour->node, NV_ESC_IOCTL_XFER_CMD, sizeof(xfer), &xfer);
+
+	return err ? err : (int)api.status;
+}
+
 static void uvm(const char *root)
 {
 	unsigned char data[16384] = {0};
@@ -155,5 +175,7 @@ void tour_refused(struct tour *tour, const char *root)
 	compare("INFO of the heap", heap(tour, NVOS32_INFO), heap(tour, UNKNOWN_FUNCTION));
 	compare("HW_ALLOC", heap(tour, 19), heap(tour, UNKNOWN_FUNCTION));
 	compare("NV01_MEMORY_LIST_SYSTEM", memory(tour, 0x81), memory(tour, UNKNOWN_CLASS));
+	compare("pinned pages in an envelope", wrapped(tour, NV01_MEMORY_SYSTEM_OS_DESCRIPTOR),
+		wrapped(tour, UNKNOWN_CLASS));
 	uvm(root);
 }
