@@ -352,7 +352,7 @@ Test(policy, what_no_capability_has_is_not_found)
 	    {NVABI_CLASS, NVABI_EVENT_CLASS}, /* what stands in its parameters is asked for */
 	    {NVABI_HEAP_FUNCTION, 27},	      /* an OS descriptor */
 	    {NVABI_MEMORY_CLASS, 0x81},	      /* a list of pages */
-	    {NVABI_UVM, 0x37},		      /* tools: events */
+	    {NVABI_UVM, 0x37},		      /* UVM_DISABLE_SYSTEM_WIDE_ATOMICS */
 	};
 	struct nvabi_policy *policy = opened("580.95.05");
 
