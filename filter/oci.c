@@ -1,6 +1,6 @@
 #include "filter/oci.h"
 
-#include "nvabi/pids.h"
+#include "nvabi/confined.h"
 
 #include <errno.h>
 #include <string.h>
@@ -231,41 +231,135 @@ bool oci_set_contains(const struct oci_set *outer, const struct oci_set *inner)
 	return true;
 }
 
-void oci_watched(struct oci_set *set)
+/* Makes CUBE as large as it can be without a request of SET. */
+static struct oci_cube expand(const struct oci_set *set, struct oci_cube cube)
 {
-	uint32_t count;
-	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
+	for (uint64_t bits = cube.mask, bit; bits; bits &= ~bit) {
+		struct oci_cube larger;
+		bool free = true;
 
-	set->count = 0;
-	for (uint32_t i = 0; i < count; i++)
-		set->cube[set->count++] =
-		    (struct oci_cube){.mask = watched[i].mask, .value = watched[i].value};
+		bit = bits & -bits;
+		larger = (struct oci_cube){.mask = cube.mask & ~bit, .value = cube.value & ~bit};
+		for (size_t i = 0; free && i < set->count; i++)
+			free = !cube_intersects(set->cube[i], larger);
+		if (free)
+			cube = larger;
+	}
+	return cube;
 }
 
-int oci_unwatched(struct oci_set *set)
+/* The bit on which a request is looked at next: first those of its number, on which all depend,
+ * then those of its size. */
+static uint64_t next_bit(const struct oci_set *set, const struct choice *choice,
+			 struct oci_cube cube)
 {
-	struct oci_set watched, left, outside;
+	uint64_t used = 0;
 
-	oci_watched(&watched);
-	oci_set_all(set);
-	for (size_t i = 0; i < watched.count; i++) {
-		left = *set;
-		cube_complement(watched.cube[i], &outside);
-		if (set_intersect(&left, &outside, set) < 0)
-			return -E2BIG;
+	for (size_t i = 0; i < choice->count; i++)
+		used |= set->cube[choice->index[i]].mask;
+	used &= ~cube.mask;
+	if (used & 0xff)
+		used &= 0xff;
+	else if (used & 0x3fff0000)
+		used &= 0x3fff0000;
+	return used & -used;
+}
+
+/* Adds what the chosen cubes of SET leave of CUBE to OUT, and as much beside as none of SET has. */
+static int add_rest(const struct oci_set *set, const struct choice *from, struct oci_cube cube,
+		    struct oci_set *out)
+{
+	struct choice choice = {0};
+	uint64_t bit;
+
+	for (size_t i = 0; i < from->count; i++) {
+		if (cube_contains(set->cube[from->index[i]], cube))
+			return 0;
+		if (cube_intersects(set->cube[from->index[i]], cube))
+			choice.index[choice.count++] = from->index[i];
 	}
-	set_drop_covered(set);
+	if (choice.count == 0)
+		return set_add(out, expand(set, cube));
+	bit = next_bit(set, &choice, cube);
+	cube.mask |= bit;
+	if (add_rest(set, &choice, cube, out))
+		return -E2BIG;
+	cube.value |= bit;
+	return add_rest(set, &choice, cube, out);
+}
+
+static int set_complement(const struct oci_set *set, struct oci_set *out)
+{
+	struct choice all = {.count = set->count};
+
+	for (size_t i = 0; i < set->count; i++)
+		all.index[i] = (uint16_t)i;
+	out->count = 0;
+	if (add_rest(set, &all, (struct oci_cube){0}, out))
+		return -E2BIG;
+	set_drop_covered(out);
 	return 0;
 }
 
-int oci_split(const struct oci_set *in, struct oci_set *watched, struct oci_set *unwatched)
+static void add_ioctls(const struct nvabi_ioctl *ioctls, uint32_t count, struct oci_set *set)
+{
+	for (uint32_t i = 0; i < count; i++)
+		set->cube[set->count++] =
+		    (struct oci_cube){.mask = ioctls[i].mask, .value = ioctls[i].value};
+}
+
+/* UVM's requests but for those that a container with compute may make. */
+static void add_uvm_without_compute(struct oci_set *set)
+{
+	struct oci_set uvm = {0}, compute = {0}, others, left;
+	uint32_t count, uvm_count;
+	const uint8_t *numbers = nvabi_compute_uvm(&count);
+	const struct nvabi_ioctl *ioctls = nvabi_confined_uvm(&uvm_count);
+
+	for (uint32_t i = 0; i < count; i++)
+		compute.cube[compute.count++] =
+		    (struct oci_cube){.mask = 0xe000ffff, .value = numbers[i]};
+	add_ioctls(ioctls, uvm_count, &uvm);
+	/* Neither is too large: the numbers are constants. */
+	set_complement(&compute, &others);
+	set_intersect(&uvm, &others, &left);
+	set_drop_covered(&left);
+	for (size_t i = 0; i < left.count; i++)
+		set->cube[set->count++] = left.cube[i];
+}
+
+void oci_watched(enum filter_kind kind, struct oci_set *set)
+{
+	uint32_t count, uvm_count;
+	const struct nvabi_ioctl *ioctls =
+	    kind == FILTER_PIDS ? nvabi_watched_ioctls(&count) : nvabi_confined_ioctls(&count);
+
+	set->count = 0;
+	nvabi_confined_uvm(&uvm_count);
+	if (kind == FILTER_CONFINE_COMPUTE)
+		count -= uvm_count;
+	add_ioctls(ioctls, count, set);
+	if (kind == FILTER_CONFINE_COMPUTE)
+		add_uvm_without_compute(set);
+}
+
+int oci_unwatched(enum filter_kind kind, struct oci_set *set)
+{
+	struct oci_set watched;
+
+	oci_watched(kind, &watched);
+	return set_complement(&watched, set);
+}
+
+int oci_split(enum filter_kind kind, const struct oci_set *in, struct oci_set *watched,
+	      struct oci_set *unwatched)
 {
 	struct oci_set side;
 
-	oci_watched(&side);
+	oci_watched(kind, &side);
 	if (set_intersect(in, &side, watched) < 0)
 		return -E2BIG;
-	if (oci_unwatched(&side) < 0 || set_intersect(in, &side, unwatched) < 0)
+	if (oci_unwatched(kind, &side) < 0 || set_intersect(in, &side, unwatched) < 0)
 		return -E2BIG;
 	set_drop_covered(unwatched);
 	return 0;

@@ -5,6 +5,8 @@
 #ifndef FILTER_OCI_H
 #define FILTER_OCI_H
 
+#include "filter/filter.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,15 +61,15 @@ bool oci_set_intersects(const struct oci_set *a, const struct oci_set *b);
  * never says yes wrongly. */
 bool oci_set_contains(const struct oci_set *outer, const struct oci_set *inner);
 
-/* The requests of nvabi_watched_ioctls(). */
-void oci_watched(struct oci_set *set);
+/* The requests that a filter of that kind shows, fewer than a hundred cubes. */
+void oci_watched(enum filter_kind kind, struct oci_set *set);
 
-/* The smallest set of cubes we can find for everything but the watched requests: a bit that all
- * watched requests share gets one cube, those in which they differ are chained. Returns 0 or
+/* Few cubes for everything else: some 30 for FILTER_PIDS, some 600 for the others. Returns 0 or
  * -E2BIG. */
-int oci_unwatched(struct oci_set *set);
+int oci_unwatched(enum filter_kind kind, struct oci_set *set);
 
 /* Splits IN into what is watched and what is not. Returns 0 or -E2BIG. */
-int oci_split(const struct oci_set *in, struct oci_set *watched, struct oci_set *unwatched);
+int oci_split(enum filter_kind kind, const struct oci_set *in, struct oci_set *watched,
+	      struct oci_set *unwatched);
 
 #endif

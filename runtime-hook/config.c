@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "runtime-hook/confine.h"
 #include "runtime-hook/features.h"
 #include "runtime-hook/profile.h"
 #include "supervisor/mpud-protocol.h"
@@ -37,6 +38,12 @@ static int check_mpud(const struct hook_settings *settings, const struct optin *
 		return 1;
 	if (!optin->ignore_missing)
 		return mpu_fail(error, cause.code, "%s", cause.text);
+	if (optin->confine)
+		return mpu_fail(
+		    error, cause.code,
+		    "%s; mpu.on-missing=ignore is not for this container, which is to be "
+		    "confined",
+		    cause.text);
 	log_warning("the container starts without mpu, as mpu.on-missing=ignore says",
 		    "reason=\"%s\"", cause.text);
 	return 0;
@@ -57,11 +64,13 @@ static struct json_object *member_or_new(struct json_object *parent, const char 
 }
 
 static int watch_section(struct json_object *config, const struct hook_settings *settings,
-			 struct mpu_error *error)
+			 const struct optin *optin, struct mpu_error *error)
 {
 	cleanup_json struct json_object *flags = runtime_seccomp_flags(settings->runtime);
-	const struct profile_settings profile_settings = {
-	    .socket = settings->socket, .metadata = settings->metadata, .runtime_flags = flags};
+	const struct profile_settings profile_settings = {.socket = settings->socket,
+							  .metadata = settings->metadata,
+							  .confine = optin->confine,
+							  .runtime_flags = flags};
 	struct json_object *section = member_or_new(config, "linux", json_object_new_object);
 
 	if (section)
@@ -88,7 +97,7 @@ int config_watch(struct json_object *config, const struct hook_settings *setting
 	result = check_mpud(settings, &optin, error);
 	if (result <= 0)
 		return result ? result : CONFIG_UNCHANGED;
-	result = watch_section(config, settings, error);
+	result = watch_section(config, settings, &optin, error);
 	if (result == PROFILE_ALREADY)
 		log_info("the container's seccomp profile sends to mpud already", "socket=%s",
 			 settings->socket);
@@ -118,11 +127,21 @@ int config_refuse(struct json_object *config, const char *reason)
 	return 0;
 }
 
+static struct json_object *seccomp_of(struct json_object *config)
+{
+	return json_member(json_member(config, "linux", json_type_object), "seccomp",
+			   json_type_object);
+}
+
+int config_check_filter(struct json_object *config, uint32_t confine, struct mpu_error *error)
+{
+	return confine_check_filter(json_member_string(seccomp_of(config), "listenerMetadata"),
+				    confine, error);
+}
+
 int config_has_listener(struct json_object *config)
 {
-	struct json_object *seccomp = json_member(json_member(config, "linux", json_type_object),
-						  "seccomp", json_type_object);
-	const char *path = json_member_string(seccomp, "listenerPath");
+	const char *path = json_member_string(seccomp_of(config), "listenerPath");
 
 	return path && path[0];
 }

@@ -31,6 +31,10 @@ int config_watch(struct json_object *config, const struct hook_settings *setting
  * 0 or -ENOMEM. */
 int config_refuse(struct json_object *config, const char *reason);
 
+/* Whether the filter of CONFIG's listener does for a container with CONFINE. Returns 0, or -EBUSY with
+ * ERROR filled. */
+int config_check_filter(struct json_object *config, uint32_t confine, struct mpu_error *error);
+
 /* 1 when CONFIG has a seccomp listener, 0 when it has none. */
 int config_has_listener(struct json_object *config);
 

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "runtime-hook/lxc.h"
 #include "runtime-hook/profile.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@ struct facts {
 	char runtime[PATH_MAX];
 	char socket_option[512];
 	char runtime_option[512];
+	char confine_option[16 + MPU_CONFINE_TEXT];
 	char lxc_socket[512];
 	const struct hook_settings *settings;
 	const char *base;	 /* the profile that Kubernetes' or LXC's is made from, or NULL */
@@ -40,6 +42,8 @@ static struct json_object *hook_command(const struct facts *facts, bool always, 
 		json_object_array_add(args, string("--always"));
 	if (facts->settings->defaults.ignore_missing)
 		json_object_array_add(args, string("--on-missing=ignore"));
+	if (facts->confine_option[0])
+		json_object_array_add(args, string(facts->confine_option));
 	if (strcmp(command, "precreate") == 0) {
 		json_object_array_add(args, string("--fail-late"));
 		if (facts->runtime_option[0])
@@ -62,7 +66,7 @@ static struct json_object *podman_hook(const struct facts *facts, const char *st
 	} else {
 		struct json_object *annotations = json_object_new_object();
 
-		json_object_object_add(annotations, "^mpu\\.enable$", string("."));
+		json_object_object_add(annotations, "^mpu\\.(enable|confine)$", string("."));
 		json_object_object_add(when, "annotations", annotations);
 	}
 	json_object_array_add(stages, string(stage));
@@ -87,7 +91,8 @@ static struct json_object *podman_prestart(const struct facts *facts)
 static struct json_object *kubernetes_profile(const struct facts *facts)
 {
 	const struct profile_settings settings = {.socket = facts->settings->socket,
-						  .metadata = facts->settings->metadata};
+						  .metadata = facts->settings->metadata,
+						  .confine = facts->settings->defaults.confine};
 	cleanup_json struct json_object *profile = profile_read(facts->base, facts->error);
 
 	if (!profile || profile_watch_or_fail(profile, &settings, facts->error))
@@ -125,6 +130,8 @@ static struct json_object *docker_runtime(const struct facts *facts)
 		json_object_array_add(args, string(facts->socket_option));
 	if (facts->runtime_option[0])
 		json_object_array_add(args, string(facts->runtime_option));
+	if (facts->confine_option[0])
+		json_object_array_add(args, string(facts->confine_option));
 	json_object_object_add(runtime, "path", string(facts->runtime));
 	json_object_object_add(runtime, "runtimeArgs", args);
 	return runtime;
@@ -155,8 +162,9 @@ static char *lxc_hook_config(const struct facts *facts)
 {
 	char *text = NULL;
 
-	if (asprintf(&text, "lxc.hook.start-host = %s%s%s%s lxc\n", facts->hook,
+	if (asprintf(&text, "lxc.hook.start-host = %s%s%s%s%s%s lxc\n", facts->hook,
 		     facts->socket_option[0] ? " " : "", facts->socket_option,
+		     facts->confine_option[0] ? " " : "", facts->confine_option,
 		     facts->settings->defaults.ignore_missing ? " --on-missing=ignore" : "") < 0)
 		return NULL;
 	return text;
@@ -170,6 +178,7 @@ struct place {
 	struct json_object *(*make)(const struct facts *facts);
 	char *(*write)(const struct facts *facts);
 	const char *object, *key;
+	bool forwards; /* is for calls that LXC forwards, which cannot be confined */
 };
 
 static const struct place places[] = {
@@ -179,8 +188,8 @@ static const struct place places[] = {
      .key = "mpu"},
     {"kubernetes", "/var/lib/kubelet/seccomp/profiles/mpu.json", .make = kubernetes_profile},
     {"cdi", "/etc/cdi/mpu.json", .make = cdi_spec},
-    {"lxc", "/etc/lxc/mpu.conf", .write = lxc_config},
-    {"lxc", "/etc/lxc/mpu.seccomp", .write = lxc_seccomp},
+    {"lxc", "/etc/lxc/mpu.conf", .write = lxc_config, .forwards = true},
+    {"lxc", "/etc/lxc/mpu.seccomp", .write = lxc_seccomp, .forwards = true},
     {"lxc", "/etc/lxc/mpu-start-host.conf", .write = lxc_hook_config},
 };
 
@@ -308,6 +317,7 @@ static int take_file(const char *path, struct mpu_error *error)
 static int find_facts(struct facts *facts, const struct install_request *request,
 		      const struct hook_settings *settings, struct mpu_error *error)
 {
+	char words[MPU_CONFINE_TEXT];
 	ssize_t length = readlink("/proc/self/exe", facts->hook, sizeof(facts->hook) - 1);
 	char *name;
 
@@ -331,6 +341,9 @@ static int find_facts(struct facts *facts, const struct install_request *request
 	if (settings->runtime)
 		snprintf(facts->runtime_option, sizeof(facts->runtime_option), "--runtime=%s",
 			 settings->runtime);
+	if (settings->defaults.confine)
+		snprintf(facts->confine_option, sizeof(facts->confine_option), "--confine=%s",
+			 mpu_confine_words(settings->defaults.confine, words));
 	if (strcmp(settings->socket, "/run/mpu/mpud.sock") != 0)
 		snprintf(facts->socket_option, sizeof(facts->socket_option), "--socket=%s",
 			 settings->socket);
@@ -352,6 +365,11 @@ static int each_place(const struct install_request *request, const struct facts 
 
 		if (!(request->targets & (1U << i)))
 			continue;
+		if (facts && places[i].forwards && facts->confine_option[0]) {
+			printf("left out %s: calls that LXC forwards cannot be confined\n",
+			       places[i].path);
+			continue;
+		}
 		if (asprintf(&path, "%s%s", request->root ? request->root : "", places[i].path) < 0)
 			return mpu_fail(error, ENOMEM, "out of memory");
 		if (facts)

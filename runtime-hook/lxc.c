@@ -40,11 +40,11 @@ static int write_rules(struct rewrite *rewrite, struct mpu_error *error)
 	static struct oci_set set;
 
 	rewrite->watched = true;
-	oci_watched(&set);
+	oci_watched(FILTER_PIDS, &set);
 	write_cubes(rewrite, "notify", &set);
 	if (!rewrite->allowlist)
 		return 0;
-	if (oci_unwatched(&set))
+	if (oci_unwatched(FILTER_PIDS, &set))
 		return mpu_fail(error, E2BIG, "too many rules");
 	write_cubes(rewrite, "allow", &set);
 	return 0;

@@ -28,8 +28,8 @@ static const char usage[] =
     "                    --kubernetes --cdi --lxc\n"
     "  uninstall TARGET  takes them away again\n"
     "\n"
-    "A container opts in by the annotation mpu.enable=1; mpu.view, mpu.policy,\n"
-    "mpu.shared-pids and mpu.on-missing say more.\n"
+    "A container opts in by the annotation mpu.enable=1 or mpu.confine=WORDS;\n"
+    "mpu.view, mpu.policy, mpu.shared-pids and mpu.on-missing say more.\n"
     "\n"
     "  --socket=PATH           mpud's socket (/run/mpu/mpud.sock; an ordinary user's\n"
     "                          $XDG_RUNTIME_DIR/mpu/mpud.sock)\n"
@@ -41,6 +41,8 @@ static const char usage[] =
     "                          annotations do not reach mpud\n"
     "  --policy=auto|always|off\n"
     "                          profile: what is corrected for them\n"
+    "  --confine=WORDS         the most that a container may call of the driver, see\n"
+    "                          mpud --help: its annotation mpu.confine narrows it\n"
     "  --fail-late             precreate: refuse by a config that the runtime refuses\n"
     "                          with the reason, for podman, which drops what a\n"
     "                          precreate hook says\n"
@@ -101,7 +103,8 @@ static int run_profile(const struct hook_settings *settings, const char *path,
 		       struct mpu_error *error)
 {
 	const struct profile_settings profile_settings = {.socket = settings->socket,
-							  .metadata = settings->metadata};
+							  .metadata = settings->metadata,
+							  .confine = settings->defaults.confine};
 	cleanup_json struct json_object *profile = profile_read(path, error);
 	int result =
 	    profile ? profile_watch_or_fail(profile, &profile_settings, error) : -error->code;
@@ -154,6 +157,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments,
 					      {"runtime", required_argument, NULL, 0},
 					      {"view", required_argument, NULL, 0},
 					      {"policy", required_argument, NULL, 0},
+					      {"confine", required_argument, NULL, 0},
 					      {"root", required_argument, NULL, 0},
 					      {"podman", no_argument, NULL, 0},
 					      {"docker", no_argument, NULL, 0},
@@ -208,6 +212,11 @@ static int run(struct arguments *arguments, struct mpu_error *error)
 		return run_prestart(settings, error);
 	if (strcmp(command, "lxc") == 0)
 		return prestart_watch_lxc(settings, error);
+	if (arguments->lxc && settings->defaults.confine && strcmp(command, "profile") == 0)
+		return mpu_fail(error, ENOTSUP,
+				"--confine: calls that LXC forwards cannot be confined; use the hook "
+				"for LXC's start-host (lxc.include = /etc/lxc/mpu-start-host.conf, "
+				"made by mpu-hook --confine=WORDS install --lxc)");
 	if (strcmp(command, "profile") == 0 && arguments->lxc)
 		return run_lxc_profile(arguments->operand, error);
 	if (strcmp(command, "profile") == 0)

@@ -30,6 +30,8 @@ static const char usage[] =
     "                          not reach mpud\n"
     "  --policy=auto|always|off\n"
     "                          what is corrected for them\n"
+    "  --confine=WORDS         the most that a container may call of the driver, see\n"
+    "                          mpud --help: its annotation mpu.confine narrows it\n"
     "  --help                  this, where it stands first\n"
     "\n"
     "The same settings can stand in /etc/mpu/runtime.conf, without the dashes.\n";

@@ -1,6 +1,7 @@
 #include "runtime-hook/optin.h"
 
 #include "base/json.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,12 +40,69 @@ static int read_words(struct json_object *annotations, const struct words *words
 			words->word[2] ? ", " : "", words->word[2] ? words->word[2] : "");
 }
 
+/* Whether the container is in. An administrator's confinement is for all that are in without
+ * asking. */
+static int read_enable(struct json_object *annotations, struct optin *optin,
+		       struct mpu_error *error)
+{
+	const bool without_asking = optin->enabled;
+	bool confined = json_object_object_get_ex(annotations, "mpu.confine", NULL);
+	bool said = json_object_object_get_ex(annotations, enable.annotation, NULL);
+	int result;
+
+	optin->enabled |= confined;
+	result = read_words(annotations, &enable, &optin->enabled, error);
+	if (result || optin->enabled || !said)
+		return result;
+	if (confined)
+		return mpu_fail(
+		    error, EINVAL,
+		    "the annotations mpu.enable and mpu.confine contradict one another: "
+		    "without mpu a container cannot be confined");
+	if (without_asking && optin->confine)
+		return mpu_fail(error, EINVAL,
+				"annotation mpu.enable: the administrator has all containers "
+				"confined, so none can be left out");
+	return 0;
+}
+
+static int read_confine(struct json_object *annotations, struct optin *optin,
+			struct mpu_error *error)
+{
+	const char *policy_word = json_member_string(annotations, policy.annotation);
+	struct mpu_error cause = {0};
+	struct json_object *member;
+	uint32_t wish = 0;
+
+	if (json_object_object_get_ex(annotations, "mpu.confine", &member)) {
+		const char *words = json_member_string(annotations, "mpu.confine");
+
+		if (mpu_confine_parse(words ? words : "", &wish, &cause))
+			return mpu_fail(error, EINVAL, "annotation mpu.confine=%.64s: %s",
+					words ? words : json_object_get_string(member), cause.text);
+	}
+	if (wish && !(mpu_confine_narrow(optin->confine, wish) & NVABI_CAPS))
+		return mpu_fail(error, EINVAL,
+				"annotation mpu.confine=%.64s: the administrator allows none of it",
+				json_member_string(annotations, "mpu.confine"));
+	optin->confine = mpu_confine_narrow(optin->confine, wish);
+	if (optin->confine && policy_word && strcmp(policy_word, "off") == 0)
+		return mpu_fail(
+		    error, EINVAL,
+		    "annotation mpu.policy=off: the container is confined, and the calls "
+		    "of a confined container that carry PIDs are always corrected");
+	return 0;
+}
+
 int optin_read(struct json_object *annotations, struct optin *optin, struct mpu_error *error)
 {
 	bool ignored;
-	int result = read_words(annotations, &enable, &optin->enabled, error);
+	int result = read_enable(annotations, optin, error);
 
 	if (result || !optin->enabled)
+		return result;
+	result = read_confine(annotations, optin, error);
+	if (result)
 		return result;
 	result = read_words(annotations, &on_missing, &optin->ignore_missing, error);
 	if (!result)

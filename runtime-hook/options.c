@@ -44,6 +44,15 @@ static int set_path(const char **path, const char *name, const char *value, stru
 	return 0;
 }
 
+static int set_confine(struct options *options, const char *value, struct mpu_error *error)
+{
+	struct mpu_error cause = {0};
+
+	if (mpu_confine_parse(value ? value : "", &options->settings.defaults.confine, &cause))
+		return bad_value("confine", value, cause.text, error);
+	return 0;
+}
+
 int options_set(struct options *options, const char *name, const char *value,
 		struct mpu_error *error)
 {
@@ -66,6 +75,8 @@ int options_set(struct options *options, const char *name, const char *value,
 		return value && mpu_view_parse(value, &view)
 			   ? add_metadata(options, name, value)
 			   : bad_value(name, value, "it takes container or host", error);
+	if (strcmp(name, "confine") == 0)
+		return set_confine(options, value, error);
 	if (strcmp(name, "policy") == 0)
 		return value && mpu_policy_parse(value, &policy)
 			   ? add_metadata(options, name, value)
@@ -125,6 +136,11 @@ int options_read_file(struct options *options, const char *path, struct mpu_erro
 
 int options_complete(struct options *options, struct mpu_error *error)
 {
+	if (options->settings.defaults.confine && options->settings.metadata &&
+	    strstr(options->settings.metadata, "mpu.policy=off"))
+		return mpu_fail(error, EINVAL,
+				"confine and policy=off contradict one another: the calls of a "
+				"confined container that carry PIDs are always corrected");
 	if (options->settings.socket)
 		return 0;
 	options->settings.socket = options->socket;

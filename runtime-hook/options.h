@@ -14,8 +14,8 @@ struct options {
 	char *file; /* the content of the file, which settings may point into */
 };
 
-/* Sets one option by its name without dashes: socket, runtime, always, on-missing, view, policy.
- * VALUE is borrowed, NULL where none was given. Returns 0; -ENOENT for another name; -EINVAL with
+/* Sets one option by its name without dashes: socket, runtime, always, on-missing, view, policy,
+ * confine. VALUE is borrowed, NULL where none was given. Returns 0; -ENOENT for another name; -EINVAL with
  * ERROR filled for a bad value. */
 int options_set(struct options *options, const char *name, const char *value,
 		struct mpu_error *error);

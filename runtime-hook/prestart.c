@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "filter/filter.h"
 #include "filter/inject.h"
+#include "runtime-hook/confine.h"
 #include "supervisor/mpud-protocol.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -78,10 +80,10 @@ static struct json_object *read_config(struct json_object *state, struct mpu_err
 	return config;
 }
 
-static int watch_process(const struct mpud_container *container,
-			 const struct hook_settings *settings, const struct optin *optin,
-			 struct mpu_error *error)
+static int watch_process(struct mpud_container *container, const struct hook_settings *settings,
+			 const struct optin *optin, struct mpu_error *error)
 {
+	cleanup_free char *metadata = confine_metadata(settings->metadata, optin->confine);
 	cleanup_filter struct filter_program program = {0};
 	cleanup_close int connection = -1, listener = -1;
 	struct mpu_error missing = {0};
@@ -92,10 +94,17 @@ static int watch_process(const struct mpud_container *container,
 
 	if (result)
 		return result;
+	if (!metadata && (settings->metadata || optin->confine))
+		return mpu_fail(error, ENOMEM, "out of memory");
+	if (optin->confine)
+		log_warning(
+		    "only what the container itself starts is confined: not what is started "
+		    "in it from outside, by exec or attach",
+		    "container=%s", container->id);
 
 	/* 2. Is mpud there? From step 4 on the container cannot do without. */
 	connection = mpud_connect(settings->socket, &missing);
-	if (connection < 0 && optin->ignore_missing) {
+	if (connection < 0 && optin->ignore_missing && !optin->confine) {
 		log_warning("the container starts without mpu, as mpu.on-missing=ignore says",
 			    "container=%s reason=\"%s\"", container->id, missing.text);
 		return 0;
@@ -107,12 +116,15 @@ static int watch_process(const struct mpud_container *container,
 	flags = filter_probe_flags(error);
 	if (!flags)
 		return -error->code;
-	result = filter_build(filter_native_architectures(), &program, error);
+	result = filter_build_kind(filter_native_architectures(),
+				   mpu_confine_filter(optin->confine), &program, error);
 	if (result)
 		return result;
 
 	/* 4. Into the waiting process, and 5. its listener to mpud. A runtime kills the container
 	 * when this fails. */
+	container->metadata = metadata;
+	container->confine = optin->confine;
 	result = filter_inject(container->pid, &program, flags, &listener, error);
 	return result ? result : mpud_send_listener(connection, listener, container, error);
 }
@@ -147,6 +159,9 @@ int prestart_watch(struct json_object *state, const struct hook_settings *settin
 	if (!config)
 		return -error->code;
 	if (config_has_listener(config)) {
+		result = config_check_filter(config, optin.confine, error);
+		if (result)
+			return result;
 		log_info("the container's config has a seccomp listener: left alone",
 			 "container=%s", container.id);
 		return 0;

@@ -1,8 +1,11 @@
 #include "runtime-hook/profile.h"
 
+#include "base/cleanup.h"
 #include "base/json.h"
 #include "filter/filter.h"
+#include "runtime-hook/confine.h"
 #include "runtime-hook/rules.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -68,18 +71,18 @@ static int find_listener(struct json_object *profile, const char *socket, struct
 	return notifies;
 }
 
-static bool case_needs_split(const struct rule_case *one)
+static bool case_needs_split(enum filter_kind kind, const struct rule_case *one)
 {
 	struct oci_set watched;
 
-	oci_watched(&watched);
+	oci_watched(kind, &watched);
 	return oci_set_intersects(&one->requests, &watched);
 }
 
-static bool rule_needs_split(const struct ioctl_rule *rule)
+static bool rule_needs_split(enum filter_kind kind, const struct ioctl_rule *rule)
 {
 	for (size_t i = 0; i < rule->case_count; i++)
-		if (case_needs_split(&rule->cases[i]))
+		if (case_needs_split(kind, &rule->cases[i]))
 			return true;
 	return false;
 }
@@ -158,15 +161,15 @@ static void add_rules(struct json_object *syscalls, struct json_object *source, 
 
 /* The rules that stand for RULE: what it allows and is watched goes to the listener, the rest
  * keeps its action. */
-static int add_split(struct json_object *syscalls, const struct ioctl_rule *rule,
-		     struct mpu_error *error)
+static int add_split(struct json_object *syscalls, enum filter_kind kind,
+		     const struct ioctl_rule *rule, struct mpu_error *error)
 {
 	struct oci_set watched, unwatched;
 
 	for (size_t i = 0; i < rule->case_count; i++) {
 		const struct rule_case *one = &rule->cases[i];
 
-		if (!case_needs_split(one)) {
+		if (!case_needs_split(kind, one)) {
 			struct json_object *kept = rule_like(rule->json, NULL);
 
 			json_object_object_add(
@@ -174,12 +177,12 @@ static int add_split(struct json_object *syscalls, const struct ioctl_rule *rule
 			json_object_array_add(syscalls, kept);
 			continue;
 		}
-		if (oci_split(&one->requests, &watched, &unwatched) < 0 ||
+		if (oci_split(kind, &one->requests, &watched, &unwatched) < 0 ||
 		    (json_object_array_length(one->others) &&
 		     watched.count + unwatched.count > MAX_PARTS))
 			return mpu_fail(error, E2BIG,
 					"a seccomp rule on ioctl falls into too many "
-					"parts around RM control");
+					"parts around the NVIDIA driver's calls");
 		add_rules(syscalls, rule->json, notify, one->others, &watched);
 		add_rules(syscalls, rule->json, NULL, one->others, &unwatched);
 	}
@@ -208,14 +211,15 @@ static const struct ioctl_rule *find_total(const struct ioctl_rules *rules)
 	return NULL;
 }
 
-static int split_total(struct json_object *syscalls, const struct ioctl_rules *rules,
-		       const struct ioctl_rule *total, struct mpu_error *error)
+static int split_total(struct json_object *syscalls, enum filter_kind kind,
+		       const struct ioctl_rules *rules, const struct ioctl_rule *total,
+		       struct mpu_error *error)
 {
 	int result;
 
 	if (!rule_action_allows(&total->action))
 		return PROFILE_DENIES;
-	result = add_split(syscalls, total, error);
+	result = add_split(syscalls, kind, total, error);
 	for (size_t i = 0; !result && i < rules->count; i++)
 		drop_rule(syscalls, rules->rule[i].json);
 	return result ? result : PROFILE_CHANGED;
@@ -240,8 +244,8 @@ static int refuse_contradiction(const struct ioctl_rules *rules, const struct io
 }
 
 /* The default action denies: each rule that lets RM control through is split. */
-static int split_allowing(struct json_object *syscalls, const struct ioctl_rules *rules,
-			  struct mpu_error *error)
+static int split_allowing(struct json_object *syscalls, enum filter_kind kind,
+			  const struct ioctl_rules *rules, struct mpu_error *error)
 {
 	int outcome = PROFILE_DENIES;
 
@@ -249,11 +253,11 @@ static int split_allowing(struct json_object *syscalls, const struct ioctl_rules
 		const struct ioctl_rule *rule = &rules->rule[i];
 		int result;
 
-		if (!rule_action_allows(&rule->action) || !rule_needs_split(rule))
+		if (!rule_action_allows(&rule->action) || !rule_needs_split(kind, rule))
 			continue;
 		result = refuse_contradiction(rules, rule, error);
 		if (!result)
-			result = add_split(syscalls, rule, error);
+			result = add_split(syscalls, kind, rule, error);
 		if (result)
 			return result;
 		drop_rule(syscalls, rule->json);
@@ -262,11 +266,11 @@ static int split_allowing(struct json_object *syscalls, const struct ioctl_rules
 	return outcome;
 }
 
-static bool case_denies_all(const struct ioctl_rule *rule)
+static bool case_denies_all(enum filter_kind kind, const struct ioctl_rule *rule)
 {
 	struct oci_set watched;
 
-	oci_watched(&watched);
+	oci_watched(kind, &watched);
 	for (size_t i = 0; i < rule->case_count; i++)
 		if (json_object_array_length(rule->cases[i].others) == 0 &&
 		    oci_set_contains(&rule->cases[i].requests, &watched))
@@ -275,25 +279,25 @@ static bool case_denies_all(const struct ioctl_rule *rule)
 }
 
 /* The default action allows: what the rules leave of RM control goes to the listener. */
-static int add_to_allowing(struct json_object *syscalls, const struct ioctl_rules *rules,
-			   struct mpu_error *error)
+static int add_to_allowing(struct json_object *syscalls, enum filter_kind kind,
+			   const struct ioctl_rules *rules, struct mpu_error *error)
 {
 	struct oci_set watched;
 
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct ioctl_rule *rule = &rules->rule[i];
 
-		if (!rule_needs_split(rule))
+		if (!rule_needs_split(kind, rule))
 			continue;
-		if (case_denies_all(rule))
+		if (case_denies_all(kind, rule))
 			return PROFILE_DENIES;
 		return mpu_fail(error, ENOTSUP,
 				"the seccomp profile has a %s rule on ioctl that "
-				"takes a part of the NVIDIA driver's RM control: "
-				"let it take all of it or nothing",
-				rule->action.name);
+				"takes a part of the NVIDIA driver's %s: let it take "
+				"all of it or nothing",
+				rule->action.name, kind == FILTER_PIDS ? "RM control" : "calls");
 	}
-	oci_watched(&watched);
+	oci_watched(kind, &watched);
 	add_rules(syscalls, NULL, notify, NULL, &watched);
 	return PROFILE_CHANGED;
 }
@@ -328,7 +332,7 @@ static void add_flags(struct json_object *profile, struct json_object *runtime_f
 	json_object_array_add(flags, json_object_new_string(killable));
 }
 
-static int change_rules(struct json_object *profile, struct mpu_error *error)
+static int change_rules(struct json_object *profile, enum filter_kind kind, struct mpu_error *error)
 {
 	cleanup_rules struct ioctl_rules rules = {0};
 	struct json_object *syscalls = json_member(profile, "syscalls", json_type_array);
@@ -345,33 +349,41 @@ static int change_rules(struct json_object *profile, struct mpu_error *error)
 	}
 	total = find_total(&rules);
 	if (total)
-		return split_total(syscalls, &rules, total, error);
+		return split_total(syscalls, kind, &rules, total, error);
 	if (rule_action_allows(&rules.fallback))
-		return add_to_allowing(syscalls, &rules, error);
-	return split_allowing(syscalls, &rules, error);
+		return add_to_allowing(syscalls, kind, &rules, error);
+	return split_allowing(syscalls, kind, &rules, error);
 }
 
 int profile_watch(struct json_object *profile, const struct profile_settings *settings,
 		  struct mpu_error *error)
 {
+	cleanup_free char *metadata = confine_metadata(settings->metadata, settings->confine);
 	struct json_object *syscalls;
 	int outcome;
 
+	if (!metadata && (settings->metadata || settings->confine))
+		return mpu_fail(error, ENOMEM, "out of memory");
 	if (!json_object_is_type(profile, json_type_object))
 		return mpu_fail(error, EINVAL, "the seccomp profile is not a JSON object");
 	if (json_object_object_get_ex(profile, "syscalls", &syscalls) && syscalls &&
 	    !json_object_is_type(syscalls, json_type_array))
 		return mpu_fail(error, EINVAL, "the seccomp profile's syscalls are not a list");
 	outcome = find_listener(profile, settings->socket, error);
+	if (outcome < 0)
+		return outcome;
 	if (outcome)
-		return outcome < 0 ? outcome : PROFILE_ALREADY;
-	outcome = change_rules(profile, error);
+		return confine_check_filter(json_member_string(profile, "listenerMetadata"),
+					    settings->confine, error)
+			   ? -error->code
+			   : PROFILE_ALREADY;
+	outcome = change_rules(profile, mpu_confine_filter(settings->confine), error);
 	if (outcome != PROFILE_CHANGED)
 		return outcome;
 	json_object_object_add(profile, "listenerPath", json_object_new_string(settings->socket));
-	if (settings->metadata)
+	if (metadata)
 		json_object_object_add(profile, "listenerMetadata",
-				       json_object_new_string(settings->metadata));
+				       json_object_new_string(metadata));
 	add_flags(profile, settings->runtime_flags);
 	return PROFILE_CHANGED;
 }

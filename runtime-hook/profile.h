@@ -7,10 +7,12 @@
 
 #include <json-c/json.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct profile_settings {
 	const char *socket;   /* becomes listenerPath */
 	const char *metadata; /* becomes listenerMetadata, or NULL */
+	uint32_t confine;     /* see struct mpu_settings; becomes a part of listenerMetadata */
 	/* Filter flags that the runtime says it supports: an array of strings, or NULL where that
 	 * is not known. */
 	struct json_object *runtime_flags;
@@ -31,9 +33,10 @@ struct json_object *profile_unconfined(void);
 struct json_object *profile_read(const char *path, struct mpu_error *error);
 
 /* Changes PROFILE in place. What it denied stays denied, what it allowed stays allowed; RM control
- * and its envelope go to the listener where they were allowed. Returns an enum profile_outcome, or
- * -errno with ERROR filled and PROFILE in an undefined state: -EBUSY when it has a listener of
- * somebody else's, -EINVAL when it is malformed, -ENOTSUP when its rules on ioctl contradict one
+ * and its envelope, or all that a confined container is watched for, go to the listener where they were
+ * allowed. Returns an enum profile_outcome, or -errno with ERROR filled and PROFILE in an undefined
+ * state: -EBUSY when it has a listener of somebody else's, or one of ours with another filter than
+ * CONFINE needs, -EINVAL when it is malformed, -ENOTSUP when its rules on ioctl contradict one
  * another. */
 int profile_watch(struct json_object *profile, const struct profile_settings *settings,
 		  struct mpu_error *error);

@@ -73,6 +73,26 @@ int mpud_connect(const char *path, struct mpu_error *error)
 	return mpu_fail(error, errno, "cannot reach mpud at %s: %s", path, strerror(errno));
 }
 
+int mpud_filter_of(const char *metadata, enum filter_kind *kind)
+{
+	static const char name[] = MPUD_FILTER_WORD "=";
+	cleanup_free char *words = metadata ? strdup(metadata) : NULL;
+	char *rest = words, *word;
+	bool found = false;
+
+	*kind = FILTER_PIDS;
+	if (metadata && !words)
+		return -ENOMEM;
+	while ((word = rest ? strsep(&rest, " ") : NULL)) {
+		if (strncmp(word, name, strlen(name)) != 0)
+			continue;
+		if (found || !filter_kind_parse(word + strlen(name), kind))
+			return -EINVAL;
+		found = true;
+	}
+	return 0;
+}
+
 static void add_string(struct json_object *object, const char *name, const char *value)
 {
 	json_object_object_add(object, name, json_object_new_string(value ? value : ""));
@@ -133,7 +153,22 @@ static int send_with_fd(int connection, const char *text, size_t length, int fd)
 	return 0;
 }
 
-static int read_answer(int connection, struct mpu_error *error)
+/* What stands behind "ok" must be the confinement that is expected. */
+static int check_agreement(const char *words, bool confine, struct mpu_error *error)
+{
+	static const char confined[] = " confine=";
+	bool agrees = strncmp(words, confined, strlen(confined)) == 0;
+
+	if (confine && !agrees)
+		return mpu_fail(error, ECONNREFUSED,
+				"mpud took the listener, but does not confine: it is an older one; "
+				"restart it (systemctl restart mpud, or mpud --replace)");
+	if (words[0] && !agrees)
+		return mpu_fail(error, ECONNREFUSED, "mpud's answer is not understood: ok%s", words);
+	return 0;
+}
+
+static int read_answer(int connection, bool confine, struct mpu_error *error)
 {
 	struct pollfd ready = {.fd = connection, .events = POLLIN};
 	char text[512];
@@ -151,8 +186,8 @@ static int read_answer(int connection, struct mpu_error *error)
 	}
 	text[length] = '\0';
 	text[strcspn(text, "\n")] = '\0';
-	if (strcmp(text, "ok") == 0)
-		return 0;
+	if (strncmp(text, "ok", 2) == 0)
+		return check_agreement(text + 2, confine, error);
 	return mpu_fail(error, ECONNREFUSED, "mpud did not take the listener: %s",
 			strncmp(text, "error ", 6) == 0 ? text + 6 : "no answer");
 }
@@ -171,7 +206,7 @@ int mpud_send_listener(int connection, int listener, const struct mpud_container
 		return mpu_fail(error, -result, "cannot send the listener to mpud: %s",
 				strerror(-result));
 	shutdown(connection, SHUT_WR);
-	return read_answer(connection, error);
+	return read_answer(connection, container->confine, error);
 }
 
 static int read_pid(struct json_object *object, const char *what, pid_t *pid,

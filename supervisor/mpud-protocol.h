@@ -1,15 +1,18 @@
 /* How a seccomp listener reaches mpud: over a UNIX stream socket, one connection a listener, with
  * the ContainerProcessState of the OCI runtime specification (config-linux.md, seccomp) as JSON and
  * the file descriptor beside it. Runtimes send it and close; mpud answers in one line, "ok" or
- * "error TEXT", for those who wait, and closes. */
+ * "error TEXT", for those who wait, and closes. Of a confined container it answers "ok confine=WORDS",
+ * so that an older mpud, which would not confine it, is not taken at its "ok". */
 #ifndef SUPERVISOR_MPUD_PROTOCOL_H
 #define SUPERVISOR_MPUD_PROTOCOL_H
 
 #include "base/error.h"
+#include "filter/filter.h"
 
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* The name of the listener in "fds". */
@@ -25,6 +28,13 @@ int mpud_default_socket(char *out, size_t size, struct mpu_error *error);
  * with ERROR filled: what to start, when nobody listens. */
 int mpud_connect(const char *path, struct mpu_error *error);
 
+/* The word of the metadata that says which filter the listener is of (filter_kind_name()). */
+#define MPUD_FILTER_WORD "mpu.filter"
+
+/* Reads it from METADATA (or NULL). Without the word it is FILTER_PIDS. Returns 0, or -EINVAL where its
+ * value is none, or it stands there twice. */
+int mpud_filter_of(const char *metadata, enum filter_kind *kind);
+
 /* What a container's process is, as its runtime says it. Strings are borrowed, NULL or empty where
  * they are not known. */
 struct mpud_container {
@@ -35,10 +45,12 @@ struct mpud_container {
 	 * for which crun 1.8.1 says 0. */
 	pid_t pid, process;
 	struct json_object *annotations; /* an object, or NULL */
+	uint32_t confine; /* what its filter was made for (struct mpu_settings); not sent, see metadata */
 };
 
 /* Sends LISTENER, which stays the caller's, over CONNECTION, and waits for the answer. Returns 0,
- * or -errno with ERROR filled: -ECONNREFUSED with mpud's own words when it did not take it. */
+ * or -errno with ERROR filled: -ECONNREFUSED with mpud's own words when it did not take it, or when it
+ * took a container to be confined and does not say that it is. */
 int mpud_send_listener(int connection, int listener, const struct mpud_container *container,
 		       struct mpu_error *error);
 

@@ -144,6 +144,29 @@ enum filter_kind mpu_confine_filter(uint32_t confine)
 	return confine & NVABI_CAP_COMPUTE ? FILTER_CONFINE_COMPUTE : FILTER_CONFINE;
 }
 
+int mpu_confine_check_filter(uint32_t confine, enum filter_kind kind, struct mpu_error *error)
+{
+	char words[MPU_CONFINE_TEXT];
+
+	if (kind == mpu_confine_filter(confine) || (confine && kind == FILTER_CONFINE))
+		return 0;
+	mpu_confine_words(confine, words);
+	if (!confine)
+		return mpu_fail(error, EINVAL,
+				"its seccomp filter is that of a confined container, but nothing says "
+				"what it is confined to (mpu.confine)");
+	if (kind == FILTER_PIDS)
+		return mpu_fail(error, EINVAL,
+				"it is to be confined to %s, but its seccomp filter does not show its "
+				"calls: give mpu-hook or mpu-runtime --confine=%s too, or make its "
+				"profile by mpu-hook --confine=%s profile",
+				words, words, words);
+	return mpu_fail(error, EINVAL,
+			"it is to be confined to %s, but its seccomp filter lets calls of compute "
+			"through: give mpu-hook or mpu-runtime --confine=%s too",
+			words, words);
+}
+
 uint32_t mpu_confine_narrow(uint32_t most, uint32_t wish)
 {
 	if (!most || !wish)

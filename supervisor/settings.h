@@ -48,6 +48,10 @@ const char *mpu_confine_words(uint32_t confine, char words[MPU_CONFINE_TEXT]);
 /* The filter that a container with CONFINE needs. */
 enum filter_kind mpu_confine_filter(uint32_t confine);
 
+/* Whether a filter of KIND shows all that a container with CONFINE must be watched for, and is for
+ * such a container. Returns 0, or -EINVAL with ERROR filled. */
+int mpu_confine_check_filter(uint32_t confine, enum filter_kind kind, struct mpu_error *error);
+
 /* What is left of WISH below MOST, where both may be 0: capabilities that both have, strict where
  * either says so, log where neither refuses. */
 uint32_t mpu_confine_narrow(uint32_t most, uint32_t wish);

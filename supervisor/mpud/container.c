@@ -20,12 +20,29 @@
 /* What a parcel's descriptors are. */
 enum { MEMORY, CONNECTION, FIRST };
 
+/* A bad value of any other setting is left out; of this one it must not be. */
+static int set_confine(struct mpu_settings *settings, const char *value, struct mpu_error *error)
+{
+	struct mpu_error cause = {0};
+	uint32_t wish;
+
+	if (!value || mpu_confine_parse(value, &wish, &cause))
+		return mpu_fail(error, EINVAL, "its setting mpu.confine=%.64s cannot be read: %s",
+				value ? value : "", value ? cause.text : "it is no string");
+	settings->confine = mpu_confine_narrow(settings->confine, wish);
+	return 0;
+}
+
 /* Sets one of the container's settings, named as the annotation is. */
-static void set_setting(struct mpu_settings *settings, const char *name, const char *value,
-			const char *label)
+static int set_setting(struct mpu_settings *settings, const char *name, const char *value,
+		       const char *label, struct mpu_error *error)
 {
 	bool good = true;
 
+	if (strcmp(name, "mpu.confine") == 0)
+		return set_confine(settings, value, error);
+	if (!value)
+		return 0;
 	if (strcmp(name, "mpu.view") == 0)
 		good = mpu_view_parse(value, &settings->view);
 	else if (strcmp(name, "mpu.policy") == 0)
@@ -36,40 +53,83 @@ static void set_setting(struct mpu_settings *settings, const char *name, const c
 		log_warning("a container's setting has a value that it does not take, and is "
 			    "left out",
 			    "container=%s setting=%s", label, name);
+	return 0;
 }
 
 /* Words "name=value" with blanks between, as mpu-hook profile writes them. */
-static void read_metadata(const char *metadata, struct mpu_settings *settings, const char *label)
+static int read_metadata(const char *metadata, struct mpu_settings *settings, const char *label,
+			 struct mpu_error *error)
 {
 	cleanup_free char *words = metadata ? strdup(metadata) : NULL;
 	char *rest = words, *word;
+	int result = 0;
 
-	while ((word = rest ? strsep(&rest, " ") : NULL)) {
+	if (metadata && !words)
+		return mpu_fail(error, ENOMEM, "cannot read its settings: out of memory");
+	while (!result && (word = rest ? strsep(&rest, " ") : NULL)) {
 		char *value = strchr(word, '=');
 
-		if (!value)
-			continue;
-		*value = '\0';
-		set_setting(settings, word, value + 1, label);
+		if (value)
+			*value++ = '\0';
+		result = set_setting(settings, word, value, label, error);
 	}
+	return result;
 }
 
-/* What the container itself says stands above its profile's metadata, and that above our options.
- */
-static struct mpu_settings settings_of(const struct mpud_options *options,
-				       const struct mpud_container *container, const char *label)
+static int read_annotations(struct json_object *annotations, struct mpu_settings *settings,
+			    const char *label, struct mpu_error *error)
 {
-	static const char *const names[] = {"mpu.view", "mpu.policy", "mpu.shared-pids"};
-	struct mpu_settings settings = options->settings;
+	static const char *const names[] = {"mpu.view", "mpu.policy", "mpu.shared-pids",
+					    "mpu.confine"};
+	int result = 0;
 
-	read_metadata(container->metadata, &settings, label);
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *value = json_member_string(container->annotations, names[i]);
+	for (size_t i = 0; !result && i < sizeof(names) / sizeof(names[0]); i++)
+		if (annotations && json_object_object_get_ex(annotations, names[i], NULL))
+			result = set_setting(settings, names[i],
+					     json_member_string(annotations, names[i]), label,
+					     error);
+	return result;
+}
 
-		if (value)
-			set_setting(&settings, names[i], value, label);
-	}
-	return settings;
+/* A confinement that does not hold is none: such a container is refused, so that all its calls which
+ * the filter shows fail. */
+static int check_confinement(struct mpu_settings *settings, const struct mpud_container *container,
+			     bool forwarded, struct mpu_error *error)
+{
+	enum filter_kind kind;
+
+	if (mpud_filter_of(container->metadata, &kind))
+		return mpu_fail(error, EINVAL, "its setting " MPUD_FILTER_WORD " cannot be read");
+	if (mpu_confine_check_filter(settings->confine, kind, error))
+		return -error->code;
+	if (settings->confine && forwarded)
+		return mpu_fail(error, ENOTSUP,
+				"it is to be confined, and calls that LXC forwards cannot be: use "
+				"mpu-hook lxc (/etc/lxc/mpu-start-host.conf)");
+	if (settings->confine && !(settings->confine & NVABI_CAPS))
+		return mpu_fail(error, EINVAL,
+				"it asks to be confined to what mpud --confine does not allow at all");
+	if (settings->confine)
+		settings->policy = MPU_POLICY_ALWAYS;
+	return 0;
+}
+
+/* What the container itself says stands above its profile's metadata, and that above our options; but
+ * confine is narrowed by each of them. */
+static int read_settings(const struct mpud_options *options, const struct mpud_container *container,
+			 bool forwarded, const char *label, struct mpu_settings *settings,
+			 struct mpu_error *error)
+{
+	struct mpu_error cause = {0};
+	int result;
+
+	*settings = options->settings;
+	result = read_metadata(container->metadata, settings, label, &cause);
+	if (!result)
+		result = read_annotations(container->annotations, settings, label, &cause);
+	if (!result)
+		result = check_confinement(settings, container, forwarded, &cause);
+	return result ? mpu_fail(error, -result, "container %s: %s", label, cause.text) : 0;
 }
 
 void mpud_label(const char *id, char label[JOURNAL_LABEL])
@@ -136,17 +196,24 @@ static int find_listener(const struct channel_mail *mail, const struct mpud_cont
 }
 
 int worker_enter(struct journal *journal, const struct mpud_options *options,
-		 const struct mpud_container *container, uint32_t *index, struct mpu_error *error)
+		 const struct mpud_container *container, bool forwarded, uint32_t *index,
+		 struct mpu_error *error)
 {
-	struct journal_listener *entry = journal_take_listener(journal, index);
+	struct journal_listener *entry;
+	struct mpu_settings settings;
+	char label[JOURNAL_LABEL];
 
+	mpud_label(container->id, label);
+	if (read_settings(options, container, forwarded, label, &settings, error))
+		return -error->code;
+	entry = journal_take_listener(journal, index);
 	if (!entry)
 		return mpu_fail(error, ENOSPC,
 				"mpud has %d listeners already, which is as many as it takes",
 				JOURNAL_LISTENERS);
-	mpud_label(container->id, entry->label);
+	strcpy(entry->label, label);
 	describe(container, entry->about);
-	entry->settings = settings_of(options, container, entry->label);
+	entry->settings = settings;
 	entry->pid = container->pid;
 	entry->since = (uint64_t)time(NULL);
 	return 0;
@@ -172,7 +239,7 @@ static struct json_object *read_message(struct channel_mail *mail, struct mpu_er
  * 5. The engine. */
 static int take(struct engine *engine, struct journal *journal, int channel,
 		const struct mpud_options *options, struct channel_mail *mail,
-		struct json_object *state, struct mpu_error *error)
+		struct json_object *state, uint32_t *confine, struct mpu_error *error)
 {
 	struct channel_message taken = {.kind = CHANNEL_TAKEN, .parcel = mail->message.parcel};
 	struct mpud_container container = {0};
@@ -182,9 +249,10 @@ static int take(struct engine *engine, struct journal *journal, int channel,
 	if (!result)
 		result = find_listener(mail, &container, which, error);
 	if (!result)
-		result = worker_enter(journal, options, &container, &taken.index, error);
+		result = worker_enter(journal, options, &container, false, &taken.index, error);
 	if (result)
 		return result;
+	*confine = journal_listener(journal, taken.index)->settings.confine;
 	taken.which = (uint32_t)which;
 	taken.generation = journal_listener(journal, taken.index)->generation;
 	result = channel_send(channel, &taken, NULL, 0, 0);
@@ -211,6 +279,7 @@ void worker_take_parcel(struct engine *engine, struct journal *journal, int chan
 	struct channel_message done = {.kind = CHANNEL_DONE, .parcel = mail->message.parcel};
 	cleanup_json struct json_object *state = NULL;
 	struct mpu_error error = {0};
+	uint32_t confine = 0;
 
 	if (mail->count < FIRST)
 		return;
@@ -220,8 +289,8 @@ void worker_take_parcel(struct engine *engine, struct journal *journal, int chan
 		channel_send(channel, &done, NULL, 0, 0);
 		return;
 	}
-	if (!state || take(engine, journal, channel, options, mail, state, &error))
+	if (!state || take(engine, journal, channel, options, mail, state, &confine, &error))
 		log_warning("refused what came over the socket", "error=\"%s\"", error.text);
-	mpud_socket_answer(mail->fd[CONNECTION], error.code ? error.text : NULL);
+	mpud_socket_answer(mail->fd[CONNECTION], error.code ? error.text : NULL, confine);
 	channel_send(channel, &done, NULL, 0, 0);
 }

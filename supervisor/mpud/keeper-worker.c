@@ -162,6 +162,7 @@ static void hold_listener(struct keeper *keeper, const struct channel_message *m
 	keeper_hold(keeper, message->index, parcel->fd[message->which]);
 	parcel->fd[message->which] = -1;
 	parcel->taken = true;
+	parcel->confine = entry->settings.confine;
 	atomic_compare_exchange_strong(&entry->state, &pending, JOURNAL_LISTENER_HELD);
 	store_put_listener(keeper, message->index);
 	/* It may have closed before we had it. */
@@ -272,7 +273,7 @@ static void take_parcels_back(struct parcels *parcels)
 		one->sent = false;
 		if (!one->taken)
 			continue;
-		mpud_socket_answer(one->connection, NULL);
+		mpud_socket_answer(one->connection, NULL, one->confine);
 		parcels_drop(parcels, one);
 	}
 }

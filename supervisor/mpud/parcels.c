@@ -42,7 +42,7 @@ void parcels_drop(struct parcels *parcels, struct parcel *parcel)
 static void refuse(struct parcels *parcels, struct parcel *parcel, const char *why)
 {
 	log_warning("refused what came over the socket", "error=\"%s\"", why);
-	mpud_socket_answer(parcel->connection, why);
+	mpud_socket_answer(parcel->connection, why, 0);
 	parcels_drop(parcels, parcel);
 }
 

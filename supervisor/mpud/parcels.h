@@ -29,6 +29,7 @@ struct parcel {
 	bool fresh;	  /* more came since a worker has last looked at it */
 	bool sent;	  /* a worker looks at it */
 	bool taken; /* its listener is held; the sender was not told yet */
+	uint32_t confine; /* of what was taken, as the sender is to be told */
 	struct parcel *next;
 };
 

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "supervisor/mpud-protocol.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -207,11 +208,13 @@ int mpud_socket_check_peer(const struct mpud_socket *own, int connection, struct
 	return mpu_fail(error, EPERM, "user %u may not hand listeners over", peer.uid);
 }
 
-void mpud_socket_answer(int connection, const char *why)
+void mpud_socket_answer(int connection, const char *why, uint32_t confine)
 {
 	char line[sizeof(((struct mpu_error *)NULL)->text) + 16], rest[4096];
+	char words[MPU_CONFINE_TEXT];
 	int length = why ? snprintf(line, sizeof(line), "error %s\n", why)
-			 : snprintf(line, sizeof(line), "ok\n");
+			 : snprintf(line, sizeof(line), "ok%s%s\n", confine ? " confine=" : "",
+				    mpu_confine_words(confine, words));
 
 	if (send(connection, line, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
 	    errno != EPIPE && errno != ECONNRESET)

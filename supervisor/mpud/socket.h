@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct mpud_socket {
@@ -43,8 +44,9 @@ int mpud_socket_check_peer(const struct mpud_socket *socket, int connection,
 /* Whether the peer of CONNECTION is root or our own user. */
 bool mpud_socket_is_of_our_user(int connection);
 
-/* Tells who waits at CONNECTION how it went: "ok", or "error WHY" where WHY is not NULL. Never blocks;
- * the connection stays the caller's to close. */
-void mpud_socket_answer(int connection, const char *why);
+/* Tells who waits at CONNECTION how it went: "ok", with CONFINE (struct mpu_settings) of a confined
+ * container, or "error WHY" where WHY is not NULL. Never blocks; the connection stays the caller's to
+ * close. */
+void mpud_socket_answer(int connection, const char *why, uint32_t confine);
 
 #endif

@@ -27,9 +27,14 @@ int run_hand_to_daemon(const struct run_options *options, pid_t child, int liste
 	struct json_object *annotations __attribute__((cleanup(release_json))) =
 		json_object_new_object();
 	const struct mpu_settings *settings = &options->settings;
-	char id[32];
-	const struct mpud_container container = {
-		.id = id, .bundle = "/", .pid = child, .process = child, .annotations = annotations};
+	char id[32], words[MPU_CONFINE_TEXT], metadata[64] = "";
+	const struct mpud_container container = {.id = id,
+						 .bundle = "/",
+						 .metadata = metadata,
+						 .pid = child,
+						 .process = child,
+						 .annotations = annotations,
+						 .confine = settings->confine};
 	cleanup_close int connection = -1;
 
 	snprintf(id, sizeof(id), "mpu-run-%d", child);
@@ -39,6 +44,14 @@ int run_hand_to_daemon(const struct run_options *options, pid_t child, int liste
 	    set_word(annotations, "mpu.shared-pids", settings->deny_shared_pids ? "deny" : "allow"))
 		return mpu_fail(error, ENOMEM, "cannot hand the command to mpud: %s",
 				strerror(ENOMEM));
+	if (settings->confine) {
+		snprintf(metadata, sizeof(metadata), MPUD_FILTER_WORD "=%s",
+			 filter_kind_name(mpu_confine_filter(settings->confine)));
+		if (set_word(annotations, "mpu.confine",
+			     mpu_confine_words(settings->confine, words)))
+			return mpu_fail(error, ENOMEM, "cannot hand the command to mpud: %s",
+					strerror(ENOMEM));
+	}
 	connection = mpud_connect(options->socket, error);
 	return connection < 0 ? connection
 			      : mpud_send_listener(connection, listener, &container, error);

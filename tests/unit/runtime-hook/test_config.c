@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "runtime-hook/config.h"
+#include "supervisor/settings.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -129,6 +130,83 @@ Test(config, annotations_take_their_words_only)
 		cr_assert_eq(watch(bad[i], &error), -EINVAL, "%s", bad[i]);
 		cr_assert_not_null(strstr(error.text, "its values are"), "%s", error.text);
 	}
+}
+
+static const char *metadata_of(struct json_object *config)
+{
+	return json_member_string(
+	    json_member(json_member(config, "linux", json_type_object), "seccomp", json_type_object),
+	    "listenerMetadata");
+}
+
+Test(config, confine_opts_in_by_itself)
+{
+	cleanup_json struct json_object *config =
+	    parse("{\"annotations\":{\"mpu.confine\":\"utility,compute\"}}");
+	struct mpu_error error = {0};
+
+	cr_assert_eq(config_watch(config, &settings, &error), CONFIG_CHANGED, "%s", error.text);
+	cr_assert_str_eq(metadata_of(config),
+			 "mpu.filter=confine-compute mpu.confine=compute,utility");
+}
+
+Test(config, confine_narrows_what_the_administrator_set)
+{
+	cleanup_json struct json_object *config =
+	    parse("{\"annotations\":{\"mpu.confine\":\"utility,graphics\"}}");
+	cleanup_json struct json_object *silent = parse("{" ENABLED "}");
+	struct mpu_error error = {0};
+
+	cr_assert_eq(mpu_confine_parse("compute,utility,strict", &settings.defaults.confine, NULL),
+		     0);
+	cr_assert_eq(config_watch(config, &settings, &error), CONFIG_CHANGED, "%s", error.text);
+	cr_assert_str_eq(metadata_of(config), "mpu.filter=confine mpu.confine=utility,strict");
+	cr_assert_eq(config_watch(silent, &settings, &error), CONFIG_CHANGED, "%s", error.text);
+	cr_assert_str_eq(metadata_of(silent),
+			 "mpu.filter=confine-compute mpu.confine=compute,utility,strict");
+}
+
+Test(config, a_confinement_is_never_dropped_without_a_word)
+{
+	static const struct {
+		const char *admin, *annotations, *reason;
+	} cases[] = {
+	    {NULL, "\"mpu.confine\":\"gpu\"", "there is no word gpu"},
+	    {NULL, "\"mpu.confine\":\"\"", "empty word"},
+	    {NULL, "\"mpu.confine\":\"strict\"", "names no capability"},
+	    {NULL, "\"mpu.confine\":\"compute,compute\"", "twice"},
+	    {NULL, "\"mpu.confine\":true", "empty word"},
+	    {NULL, "\"mpu.confine\":\"compute\",\"mpu.enable\":\"0\"", "contradict"},
+	    {NULL, "\"mpu.confine\":\"compute\",\"mpu.policy\":\"off\"", "always corrected"},
+	    {"compute", "\"mpu.confine\":\"utility\"", "allows none of it"},
+	    {"compute", "\"mpu.enable\":\"0\"", "none can be left out"},
+	    {"compute", "\"mpu.policy\":\"off\"", "always corrected"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cleanup_free char *text = NULL;
+		struct mpu_error error = {0};
+
+		settings.defaults.enabled = true;
+		settings.defaults.confine = 0;
+		if (cases[i].admin)
+			mpu_confine_parse(cases[i].admin, &settings.defaults.confine, NULL);
+		cr_assert_gt(asprintf(&text, "{\"annotations\":{%s}}", cases[i].annotations), 0);
+		cr_assert_eq(watch(text, &error), -EINVAL, "%s", cases[i].annotations);
+		cr_assert_not_null(strstr(error.text, cases[i].reason), "%s", error.text);
+	}
+}
+
+Test(config, a_confined_container_does_not_start_without_mpud)
+{
+	struct mpu_error error = {0};
+
+	settings.socket = "/nowhere/mpud.sock";
+	cr_assert_eq(watch("{\"annotations\":{\"mpu.confine\":\"compute\","
+			   "\"mpu.on-missing\":\"ignore\"}}",
+			   &error),
+		     -ENOENT);
+	cr_assert_not_null(strstr(error.text, "is to be confined"), "%s", error.text);
 }
 
 Test(config, without_mpud_a_container_fails_or_starts_without)

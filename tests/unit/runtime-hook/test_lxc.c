@@ -64,7 +64,7 @@ Test(lxc_profile, an_allowlist_goes_on_allowing_every_other_request)
 
 	cr_assert_eq(read_cubes(made, "notify", &notify), 4); /* in both sections */
 	cr_assert_eq(read_cubes(made, "allow", &allow), 56);
-	oci_watched(&wanted);
+	oci_watched(FILTER_PIDS, &wanted);
 	cr_assert(oci_set_contains(&notify, &wanted) && oci_set_contains(&wanted, &notify));
 	cr_assert_not(oci_set_intersects(&notify, &allow));
 	for (size_t i = 0; i < notify.count; i++)

@@ -1,6 +1,7 @@
 /* Settings from options and from the administrator's file. */
 #include "base/cleanup.h"
 #include "runtime-hook/options.h"
+#include "supervisor/settings.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -36,6 +37,23 @@ Test(options, a_file_says_what_options_say)
 	free(options.file);
 }
 
+Test(options, confine_is_read_and_does_not_go_with_policy_off)
+{
+	struct options options = {0}, wrong = {0};
+	struct mpu_error error = {0};
+
+	cr_assert_eq(read_settings("confine = compute,utility\n", &options, &error), 0, "%s",
+		     error.text);
+	cr_assert_eq(options.settings.defaults.confine,
+		     MPU_CONFINE_ON | NVABI_CAP_COMPUTE | NVABI_CAP_UTILITY);
+	cr_assert_eq(options_complete(&options, &error), 0, "%s", error.text);
+	free(options.file);
+	cr_assert_eq(read_settings("confine = compute\npolicy = off\n", &wrong, &error), 0);
+	cr_assert_eq(options_complete(&wrong, &error), -EINVAL);
+	cr_assert_not_null(strstr(error.text, "contradict"), "%s", error.text);
+	free(wrong.file);
+}
+
 Test(options, what_comes_later_stands_above)
 {
 	struct options options = {0};
@@ -62,7 +80,8 @@ Test(options, bad_lines_are_told)
 {
 	static const char *const bad[] = {"nonsense = 1", "= x",	   "always = maybe",
 					  "view = all",	  "policy = none", "on-missing = panic",
-					  "socket =",	  "runtime"};
+					  "socket =",	  "runtime",
+					  "confine",	  "confine = strict"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct options options = {0};

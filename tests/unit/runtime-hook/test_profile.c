@@ -1,8 +1,10 @@
-/* The changed filter gives the old verdict for every call, except NOTIFY where RM control was
- * allowed. */
+/* The changed filter gives the old verdict for every call, except NOTIFY where what is watched was
+ * allowed: RM control, or all that a confined container may not call unseen. */
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "nvabi/confined.h"
 #include "runtime-hook/profile.h"
+#include "supervisor/settings.h"
 #include "tests/unit/runtime-hook/seccomp_json.h"
 
 #include <criterion/criterion.h>
@@ -13,7 +15,7 @@
 
 enum { CALLS = 10000 };
 
-static const struct profile_settings settings = {.socket = "/run/mpu/mpud.sock"};
+static struct profile_settings settings = {.socket = "/run/mpu/mpud.sock"};
 
 static uint64_t random64(uint64_t *state)
 {
@@ -33,7 +35,15 @@ static uint64_t random_request(uint64_t *state)
 					 0x5413,     0x541b,	 0x80045430, 0xc0303a2a, 0};
 	uint64_t random = random64(state);
 	uint64_t request = known[random % (sizeof(known) / sizeof(known[0]))];
+	uint32_t count;
+	const struct nvabi_ioctl *confined = nvabi_confined_ioctls(&count);
 
+	if (settings.confine && (random & (1U << 14))) {
+		confined += (random >> 48) % count;
+		request = confined->value | (random64(state) & ~confined->mask & UINT32_MAX);
+	} else if (settings.confine && (random & (1U << 15))) {
+		request = (random >> 48) % 512; /* UVM's */
+	}
 	if (random & (1U << 10))
 		request ^= 1ULL << ((random >> 16) % 32);
 	if (random & (1U << 11))
@@ -74,6 +84,30 @@ static struct seccomp_data random_call(uint64_t *state)
 	return data;
 }
 
+static bool is_in(uint32_t request, const struct nvabi_ioctl *ioctls, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if ((request & ioctls[i].mask) == ioctls[i].value)
+			return true;
+	return false;
+}
+
+/* As filter_build_confine() has it. */
+static bool is_confined(uint32_t request)
+{
+	uint32_t count, uvm_count, numbers_count;
+	const struct nvabi_ioctl *ioctls = nvabi_confined_ioctls(&count);
+	const struct nvabi_ioctl *uvm = nvabi_confined_uvm(&uvm_count);
+	const uint8_t *numbers = nvabi_compute_uvm(&numbers_count);
+
+	if (is_in(request, ioctls, count - uvm_count))
+		return true;
+	if ((settings.confine & NVABI_CAP_COMPUTE) && !(request & 0xe000ff00) &&
+	    memchr(numbers, (int)(request & 0xff), numbers_count))
+		return false;
+	return is_in(request, uvm, uvm_count);
+}
+
 static bool watched(const struct seccomp_data *data)
 {
 	uint32_t request = (uint32_t)data->args[1] & 0x3fff00ff;
@@ -82,6 +116,8 @@ static bool watched(const struct seccomp_data *data)
 		     (data->arch == AUDIT_ARCH_I386 && data->nr == 54) ||
 		     (data->arch == AUDIT_ARCH_AARCH64 && data->nr == 29);
 
+	if (settings.confine)
+		return ioctl && is_confined((uint32_t)data->args[1]);
 	return ioctl && (request == 0x0020002a || request == 0x001000d3);
 }
 
@@ -147,6 +183,38 @@ static void check_file(const char *name)
 	free(text.bytes);
 }
 
+/* As it is, and for containers confined with and without compute. */
+static void check_file_confined(const char *name)
+{
+	static const uint32_t confinements[] = {MPU_CONFINE_ON | NVABI_CAP_UTILITY,
+						MPU_CONFINE_ON | NVABI_CAP_COMPUTE};
+
+	for (size_t i = 0; i < sizeof(confinements) / sizeof(confinements[0]); i++) {
+		settings.confine = confinements[i];
+		check_file(name);
+	}
+}
+
+Test(profile_confine, podman_default_keeps_every_verdict)
+{
+	check_file_confined("podman.json");
+}
+
+Test(profile_confine, podman_config_keeps_every_verdict)
+{
+	check_file_confined("podman-config.json");
+}
+
+Test(profile_confine, docker_default_keeps_every_verdict)
+{
+	check_file_confined("docker.json");
+}
+
+Test(profile_confine, containerd_default_keeps_every_verdict)
+{
+	check_file_confined("containerd.json");
+}
+
 Test(profile, podman_default_keeps_every_verdict)
 {
 	check_file("podman.json");
@@ -183,6 +251,29 @@ Test(profile, unconfined_is_watched)
 	const char *text = json_object_to_json_string(profile);
 
 	cr_assert_gt(check_profile(text), 100);
+}
+
+Test(profile_confine, unconfined_is_watched)
+{
+	cleanup_json struct json_object *profile = profile_unconfined();
+
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_COMPUTE;
+	cr_assert_gt(check_profile(json_object_to_json_string(profile)), 100);
+}
+
+Test(profile_confine, a_denied_request_stays_denied_beside_an_allowing_default)
+{
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_COMPUTE;
+	cr_assert_gt(
+	    check_profile(ALLOW IOCTL("SCMP_ACT_ERRNO", MASKED(1, 4294967295, 21522)) "]}"), 100);
+}
+
+Test(profile_confine, one_request_among_allowed_ones_is_watched)
+{
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_UTILITY;
+	cr_assert_gt(check_profile(DENY IOCTL("SCMP_ACT_ALLOW", ARG(1, EQ, 3223340586)) "," IOCTL(
+			 "SCMP_ACT_ALLOW", ARG(1, EQ, 21522)) "]}"),
+		     10);
 }
 
 Test(profile, rules_beside_ioctl_stay)
@@ -293,6 +384,35 @@ Test(profile, a_changed_profile_is_left_alone)
 	json_object_deep_copy(profile, &once, NULL);
 	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_ALREADY);
 	cr_assert(json_object_equal(profile, once));
+}
+
+Test(profile_confine, the_metadata_says_which_filter_it_is)
+{
+	cleanup_json struct json_object *profile = profile_unconfined();
+	struct mpu_error error = {0};
+
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_COMPUTE | NVABI_CAP_UTILITY | MPU_CONFINE_STRICT;
+	settings.metadata = "mpu.view=host";
+	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_CHANGED);
+	cr_assert_str_eq(json_member_string(profile, "listenerMetadata"),
+			 "mpu.filter=confine-compute mpu.confine=compute,utility,strict "
+			 "mpu.view=host");
+	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_ALREADY);
+	/* Not for a container that may not have what this filter lets through. */
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_UTILITY;
+	cr_assert_eq(profile_watch(profile, &settings, &error), -EBUSY);
+	cr_assert_not_null(strstr(error.text, "lets calls of compute through"), "%s", error.text);
+}
+
+Test(profile_confine, a_filter_that_shows_too_little_is_refused)
+{
+	cleanup_json struct json_object *profile = profile_unconfined();
+	struct mpu_error error = {0};
+
+	cr_assert_eq(profile_watch(profile, &settings, &error), PROFILE_CHANGED);
+	settings.confine = MPU_CONFINE_ON | NVABI_CAP_COMPUTE;
+	cr_assert_eq(profile_watch(profile, &settings, &error), -EBUSY);
+	cr_assert_not_null(strstr(error.text, "does not show its calls"), "%s", error.text);
 }
 
 Test(profile, contradictions_are_refused)
