@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import results
-from confined import (arrivals, count_of, expect_no_breach, own, proxies, set_alarm)
+from confined import count_of, expect_no_breach, nurseries, proxies, set_alarm
 from results import expect, expect_equal
 from truth import numbers_of
-from world import PYTHON, Programs, Simrm, wait_until
+from world import Programs, Simrm, wait_until
 
 RELEASE = "580.95.05"
 # Sizes and statuses differ: a release of each kind.
@@ -27,8 +27,6 @@ UNPRIVILEGED = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--
                 "--inh-caps=-all"]
 EVERYTHING = "compute,utility,graphics,video"
 ALLOWED = ["memory", "objects", "lists", "files", "uvm", "requests", "pinned"]
-NAME_STRING = "0x20800110"
-EIO = 5
 
 programs = None
 
@@ -318,26 +316,12 @@ def test_proxies_killed_at_random_cost_no_more_than_the_call():
         settle(simrm)
 
 
-def nursery_of(process):
-    """A child of mpu-run that is neither the command nor a proxy."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = status_of(folder.name)
-            title = (folder / "cmdline").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        if "nursery" in title or "nursery" in status.get("Name", ""):
-            if int(status["PPid"]) == process:
-                return int(folder.name)
-    return None
-
-
 def test_a_nursery_that_is_killed_is_started_again():
     with Simrm(programs, RELEASE) as simrm:
         container = Held(simrm, parts=("hold", "children=5"))
-        nursery = nursery_of(container.process.pid)
-        expect(nursery, "no nursery is found")
-        os.kill(nursery, signal.SIGKILL)
+        nursery = nurseries()
+        expect_equal(len(nursery), 1, f"nurseries {nursery}")
+        os.kill(nursery[0], signal.SIGKILL)
         out, _ = container.end()
         expect_equal(out.splitlines(), ["children: 5 of 5"], "children")
 

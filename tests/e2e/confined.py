@@ -2,6 +2,7 @@
 programs under --confine."""
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -87,13 +88,31 @@ def count_of(seen, **wanted):
                if all(call[key] == value for key, value in wanted.items()))
 
 
-def proxies():
-    """Living proxies of this machine: pid -> the pid of the process for which it stands."""
-    found = {}
+# In the environment of all that the suite starts: other mpus run on the machine too.
+MARK = f"MPU_TEST_WORLD={os.getpid()}"
+os.environ.update([MARK.split("=")])
+
+
+def ours(name):
+    """Processes of that name which this suite has started."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if (folder / "comm").read_text(encoding="utf-8").strip() != PROXY:
-                continue
+            if (folder / "comm").read_text(encoding="utf-8").strip() == name and \
+                    MARK in (folder / "environ").read_text(errors="replace").split("\0"):
+                yield folder
+        except OSError:
+            pass
+
+
+def nurseries():
+    return [int(folder.name) for folder in ours("mpu-nursery")]
+
+
+def proxies():
+    """Living proxies: pid -> the pid of the process for which it stands."""
+    found = {}
+    for folder in ours(PROXY):
+        try:
             title = (folder / "cmdline").read_text(encoding="utf-8").split("\0")[0]
         except OSError:
             continue

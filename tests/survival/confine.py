@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 from worlds import find_programs, world  # noqa: I001
-from confined import arrivals, count_of, proxies
+from confined import arrivals, count_of, nurseries, proxies
 from results import expect, expect_equal, run_cases
 from world import die_with_parent, wait_until
 
@@ -105,28 +104,15 @@ def test_workers_and_proxies_killed_at_random_cost_no_more_than_calls_under_way(
         expect(calls - kills <= made_calls <= calls, f"{made_calls} of {calls} calls were made")
 
 
-def nurseries(made):
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (folder / "status").read_text(encoding="utf-8")
-            title = (folder / "cmdline").read_text(encoding="utf-8")
-        except OSError:
-            continue
-        if f"\nPPid:\t{made.manager.process.pid}\n" in text and "nursery" in title + text[:40]:
-            found.append(int(folder.name))
-    return found
-
-
 def test_a_nursery_that_is_killed_is_started_again():
     with counted() as made:
         tour = Tour(made, "children=10")
-        nursery = nurseries(made)
+        nursery = nurseries()
         expect_equal(len(nursery), 1, f"nurseries {nursery}")
         os.kill(nursery[0], signal.SIGKILL)
         tour.go()
         expect_equal(tour.end()[0], "children: 10 of 10\n", "children")
-        expect(nurseries(made) and nurseries(made) != nursery, "no new nursery")
+        expect(nurseries() and nurseries() != nursery, "no new nursery")
 
 
 def test_short_lived_confined_processes_leave_nothing_in_mpud():
