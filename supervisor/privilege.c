@@ -103,14 +103,15 @@ static void raise_thread_limit(void)
 	setrlimit(RLIMIT_NPROC, &limit);
 }
 
-int privilege_become(const struct privilege_user *user, struct mpu_error *error)
+int privilege_become(enum privilege_role role, const struct privilege_user *user,
+		     struct mpu_error *error)
 {
 	int result;
 
 	if (geteuid() == user->uid)
 		return 0;
 	raise_thread_limit();
-	choose(PRIVILEGE_KEEPER, true);
+	choose(role, true);
 	result = capng_change_id((int)user->uid, (int)user->gid, CAPNG_DROP_SUPP_GRP);
 	if (result)
 		return mpu_fail(error, EPERM,

@@ -26,9 +26,10 @@ struct privilege_user {
 /* Looks the user NAME up. Returns 0, or -errno with ERROR filled. */
 int privilege_find_user(const char *name, struct privilege_user *user, struct mpu_error *error);
 
-/* Becomes USER, of its own group alone, and keeps the capabilities that privilege_drop() knows. To
- * be called before it, as root. Returns 0, also for who is USER already, or -errno with ERROR
- * filled. */
-int privilege_become(const struct privilege_user *user, struct mpu_error *error);
+/* Becomes USER, of its own group alone, and keeps the capabilities that privilege_drop() knows for
+ * ROLE. To be called before it, as root. Returns 0, also for who is USER already, or -errno with
+ * ERROR filled. */
+int privilege_become(enum privilege_role role, const struct privilege_user *user,
+		     struct mpu_error *error);
 
 #endif

@@ -32,8 +32,7 @@ static void drop(struct newborn *newborn)
 	cleanup_close_fd(&newborn->lane);
 }
 
-/* Answers to others, who did not wait for them, are passed over: their proxies end by themselves.
- */
+/* Answers to others, who did not wait for them, are passed over: their proxies end by themselves. */
 static int await_answer(struct proxies *proxies, uint64_t token, struct nursery_answer *answer,
 			struct newborn *newborn)
 {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CGROUPS "/sys/fs/cgroup"
 
@@ -24,8 +25,7 @@ int cgroup_read(pid_t process, struct cgroup_paths *paths)
 	return length < 0 ? -errno : 0;
 }
 
-/* One line: "NUMBER:CONTROLLERS:PATH"; the unified hierarchy is number 0 and names no controllers.
- */
+/* One line: "NUMBER:CONTROLLERS:PATH"; the unified hierarchy is number 0 and names no controllers. */
 struct line {
 	char text[PATH_MAX];
 	const char *controllers, *path;
@@ -56,6 +56,7 @@ static int open_directory(const struct line *line)
 {
 	static const char *const unified[] = {"", "/unified"};
 	const char *controllers = line->controllers;
+	struct stat status;
 	char path[PATH_MAX];
 	int fd = -1;
 
@@ -72,9 +73,8 @@ static int open_directory(const struct line *line)
 		if ((size_t)length >= sizeof(path))
 			return -ENAMETOOLONG;
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		/* Where the hierarchies of version 1 have their directories there is no such file.
-		 */
-		if (fd >= 0 && faccessat(fd, "cgroup.procs", F_OK, 0)) {
+		/* Where the hierarchies of version 1 have their directories there is no such file. */
+		if (fd >= 0 && fstatat(fd, "cgroup.procs", &status, 0)) {
 			close(fd);
 			fd = -1;
 		}

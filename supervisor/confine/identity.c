@@ -8,8 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What the driver asks for by capable(): kernel-open of every release. Of these we have SYS_ADMIN.
- */
+/* What the driver asks for by capable(): kernel-open of every release. Of these we have SYS_ADMIN. */
 #define OF_THE_DRIVER                                                                              \
 	(UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1) << CAP_PERFMON | UINT64_C(1) << CAP_SYS_NICE)
 

@@ -21,7 +21,7 @@
 
 #define NAME "mpu-nursery"
 
-enum { SOCKET = 3, PATIENCE_MS = 5000, RESTART_US = 50000 };
+enum { SOCKET = 3, PATIENCE_MS = 5000, RESTART_US = 50000, WORD = 48 };
 
 /* The words of --sandbox. */
 static const char *const modes[] = {"on", "log", "off"};
@@ -228,6 +228,33 @@ static void take_title(int argc, char **argv)
 	prctl(PR_SET_NAME, NAME);
 }
 
+/* What comes behind the name. */
+struct charge {
+	enum sandbox_mode sandbox;
+	bool has_user;
+	struct privilege_user user;
+};
+
+static void write_charge(const struct charge *charge, char word[WORD])
+{
+	int length = snprintf(word, WORD, "%s", modes[charge->sandbox]);
+
+	if (charge->has_user)
+		snprintf(word + length, WORD - (size_t)length, ":%u:%u", charge->user.uid,
+			 charge->user.gid);
+}
+
+static bool read_charge(const char *word, struct charge *charge)
+{
+	char mode[WORD];
+
+	snprintf(mode, sizeof(mode), "%.*s", (int)strcspn(word, ":"), word);
+	*charge = (struct charge){.has_user = strchr(word, ':') != NULL};
+	return sandbox_mode_parse(mode, &charge->sandbox) &&
+	       (!charge->has_user ||
+		sscanf(strchr(word, ':'), ":%u:%u", &charge->user.uid, &charge->user.gid) == 2);
+}
+
 static int enter_sandbox(enum sandbox_mode mode, struct mpu_error *error)
 {
 	int result;
@@ -244,11 +271,12 @@ static int enter_sandbox(enum sandbox_mode mode, struct mpu_error *error)
 
 _Noreturn void nursery_main(int argc, char **argv)
 {
-	enum sandbox_mode mode = SANDBOX_ON;
+	struct charge charge;
 	struct nursery_answer greeting = {0};
 	sigset_t none;
 
-	sandbox_mode_parse(argv[1], &mode);
+	if (!read_charge(argv[1], &charge))
+		_exit(1);
 	take_title(argc, argv);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -256,11 +284,14 @@ _Noreturn void nursery_main(int argc, char **argv)
 	/* As workers are: what they may look into and what not decides what proxies hide. */
 	nursery.privileged =
 	    !capng_get_caps_process() && capng_have_capability(CAPNG_PERMITTED, CAP_SYS_PTRACE);
-	greeting.error = privilege_drop(PRIVILEGE_NURSERY, NULL);
+	if (charge.has_user)
+		greeting.error = privilege_become(PRIVILEGE_NURSERY, &charge.user, NULL);
+	if (!greeting.error)
+		greeting.error = privilege_drop(PRIVILEGE_NURSERY, NULL);
 	if (nursery.privileged)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (!greeting.error)
-		greeting.error = enter_sandbox(mode, NULL);
+		greeting.error = enter_sandbox(charge.sandbox, NULL);
 	if (post_send(SOCKET, &greeting, sizeof(greeting), NULL, 0) || greeting.error)
 		_exit(1);
 	guard_and_serve();
@@ -270,14 +301,14 @@ _Noreturn void nursery_main(int argc, char **argv)
 
 /* The name leaves room for a proxy's. Standard error is not kept: whoever waits for all who have it
  * to close it waits for mpu-run, not for us. */
-static _Noreturn void execute(int socket, enum sandbox_mode mode)
+static _Noreturn void execute(int socket, const struct charge *charge)
 {
-	char title[PROXY_NAME], word[8];
+	char title[PROXY_NAME], word[WORD];
 	char *argv[] = {title, word, NULL};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	snprintf(title, sizeof(title), "%-*s", PROXY_NAME - 1, NAME);
-	snprintf(word, sizeof(word), "%s", modes[mode]);
+	write_charge(charge, word);
 	/* Out of the way first, where there was no standard input or output. */
 	null = fcntl(null, F_DUPFD_CLOEXEC, SOCKET + 1);
 	socket = fcntl(socket, F_DUPFD_CLOEXEC, SOCKET + 1);
@@ -292,7 +323,7 @@ static _Noreturn void execute(int socket, enum sandbox_mode mode)
 }
 
 /* Out of the caller's tree of processes and its terminal. */
-static int detach(int socket, enum sandbox_mode mode)
+static int detach(int socket, const struct charge *charge)
 {
 	int status;
 	pid_t child = fork();
@@ -301,7 +332,7 @@ static int detach(int socket, enum sandbox_mode mode)
 		setsid();
 		child = fork();
 		if (child == 0)
-			execute(socket, mode);
+			execute(socket, charge);
 		_exit(child < 0);
 	}
 	if (child < 0)
@@ -324,15 +355,19 @@ static int await_greeting(int socket)
 	return result ? result : greeting.error;
 }
 
-int nursery_start(enum sandbox_mode sandbox, struct mpu_error *error)
+int nursery_start(enum sandbox_mode sandbox, const struct privilege_user *user,
+		  struct mpu_error *error)
 {
+	struct charge charge = {.sandbox = sandbox, .has_user = user != NULL};
 	cleanup_close int socket = -1;
 	int ends[2], result;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
 		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
+	if (user)
+		charge.user = *user;
 	socket = ends[0];
-	result = detach(ends[1], sandbox);
+	result = detach(ends[1], &charge);
 	close(ends[1]);
 	if (!result)
 		result = await_greeting(socket);

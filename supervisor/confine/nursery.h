@@ -7,6 +7,7 @@
 #define SUPERVISOR_CONFINE_NURSERY_H
 
 #include "base/error.h"
+#include "supervisor/privilege.h"
 #include "supervisor/sandbox.h"
 
 #include <stdbool.h>
@@ -17,10 +18,12 @@ bool nursery_is_meant(int argc, char **argv);
 /* What main() then does. */
 _Noreturn void nursery_main(int argc, char **argv);
 
-/* Starts a nursery, which is no child of the caller's and outlives it; it ends when all copies of
- * the socket at which it is asked are closed, or shut down. For a process of one thread. Returns
- * that socket, owned by the caller, or -errno with ERROR filled. */
-int nursery_start(enum sandbox_mode sandbox, struct mpu_error *error);
+/* Starts a nursery, which becomes USER where it is not NULL, and which is no child of the caller's
+ * and outlives it; it ends when all copies of the socket at which it is asked are closed, or shut
+ * down. For a process of one thread. Returns that socket, owned by the caller, or -errno with ERROR
+ * filled. */
+int nursery_start(enum sandbox_mode sandbox, const struct privilege_user *user,
+		  struct mpu_error *error);
 
 /* Tells the nursery at SOCKET to end, and waits for that up to TIMEOUT_MS. */
 void nursery_end(int socket, int timeout_ms);

@@ -61,8 +61,7 @@ int proxy_start(struct proxy *proxy, const char *label);
 /* Maps the memory of the proxy behind FD, which is checked. Returns 0 or -errno. */
 int proxy_map(struct proxy *proxy, int fd);
 
-/* Takes descriptor NUMBER out of the process of PROXY. Returns it, owned by the caller, or -errno.
- */
+/* Takes descriptor NUMBER out of the process of PROXY. Returns it, owned by the caller, or -errno. */
 int proxy_take_descriptor(const struct proxy *proxy, int number);
 
 /* What is ours of it; the process is left alone. */

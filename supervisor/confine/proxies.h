@@ -113,6 +113,9 @@ struct proxies_stats {
 	uint64_t lost;	  /* of these, ended before their targets */
 };
 
+/* Waits up to TIMEOUT_MS for the end of all proxies of JOURNAL, whose targets have ended. */
+void proxies_await_end(struct journal *journal, int timeout_ms);
+
 void proxies_stats(struct journal *journal, struct proxies_stats *stats);
 
 #endif

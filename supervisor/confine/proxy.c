@@ -40,8 +40,7 @@ static void put_number(unsigned char *area, uint32_t offset, uint32_t width, int
 	memcpy(area + offset, &number, width);
 }
 
-/* New descriptors have low numbers; what was there before the call and is ours is never given away.
- */
+/* New descriptors have low numbers; what was there before the call and is ours is never given away. */
 static int returned_descriptor(const unsigned char *area, uint32_t offset, uint32_t width)
 {
 	int number = -1;

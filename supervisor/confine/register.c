@@ -1,8 +1,11 @@
 #include "supervisor/confine/register.h"
 
 #include "supervisor/confine/proxies.h"
+#include "supervisor/kernel/pidfd.h"
 
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 bool register_is_there(const struct journal_process *process)
 {
@@ -112,6 +115,23 @@ pid_t proxies_proxy_of(struct journal *journal, pid_t target)
 	return found && register_is_there(&found->target) && register_is_there(&found->proxy)
 		   ? found->proxy.pid
 		   : 0;
+}
+
+void proxies_await_end(struct journal *journal, int timeout_ms)
+{
+	for (uint32_t i = 0; i < top(journal); i++) {
+		const struct journal_proxy *one = journal_proxy(journal, i);
+		struct pollfd end = {.events = POLLIN};
+
+		if (atomic_load(&one->state) == JOURNAL_PROXY_FREE)
+			continue;
+		end.fd = pidfd_of_process(one->proxy.pid);
+		if (end.fd < 0)
+			continue;
+		if (register_is_there(&one->proxy))
+			poll(&end, 1, timeout_ms);
+		close(end.fd);
+	}
 }
 
 void proxies_stats(struct journal *journal, struct proxies_stats *stats)

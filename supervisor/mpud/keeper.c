@@ -102,17 +102,21 @@ static int drop_privilege(const struct mpud_options *options, struct mpu_error *
 	if (options->user)
 		result = privilege_find_user(options->user, &user, error);
 	if (options->user && !result)
-		result = privilege_become(&user, error);
+		result = privilege_become(PRIVILEGE_KEEPER, &user, error);
 	return result ? result : privilege_drop(PRIVILEGE_KEEPER, error);
 }
 
-/* While this process has one thread, all its privilege and no sandbox. Without it all goes on but for
- * confined containers, whose GPU calls fail. */
+/* While this process has one thread, all its privilege and no sandbox. Without it all goes on but
+ * for confined containers, whose GPU calls fail. */
 static void start_nursery(struct keeper *keeper)
 {
+	const struct mpud_options *options = keeper->options;
 	struct mpu_error error = {0};
+	struct privilege_user user;
 
-	keeper->nursery = nursery_start(keeper->options->sandbox, &error);
+	if (options->user && privilege_find_user(options->user, &user, NULL))
+		return; /* which drop_privilege() tells */
+	keeper->nursery = nursery_start(options->sandbox, options->user ? &user : NULL, &error);
 	if (keeper->nursery >= 0)
 		return;
 	log_error(error.text, "error=%d", error.code);

@@ -2,6 +2,8 @@
 #include "supervisor/run/run.h"
 
 #include "base/cleanup.h"
+#include "supervisor/confine/nursery.h"
+#include "supervisor/confine/proxies.h"
 #include "supervisor/engine.h"
 #include "supervisor/kernel/pidfd.h"
 #include "supervisor/privilege.h"
@@ -19,6 +21,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+/* What is to end with the command has so long for it. */
+enum { END_MS = 1000 };
 
 struct back {
 	struct run_plan *plan;
@@ -235,6 +240,16 @@ static _Noreturn void guard_left_behind(struct back *back)
 	_exit(0);
 }
 
+/* They follow their targets, but whoever waits for mpu-run shall find nothing of it. */
+static void end_proxies(const struct back *back)
+{
+	if (back->plan->nursery < 0)
+		return;
+	nursery_end(back->plan->nursery, END_MS);
+	if (back->journal)
+		proxies_await_end(back->journal, END_MS);
+}
+
 static int finish(struct back *back, int exit_status)
 {
 	struct run_status status = {.exit_status = exit_status, .left_behind = has_children()};
@@ -246,8 +261,10 @@ static int finish(struct back *back, int exit_status)
 	if (write(back->status_fd, &status, sizeof(status)) != sizeof(status))
 		status.left_behind = false;
 	close(back->status_fd);
-	if (!status.left_behind)
+	if (!status.left_behind) {
+		end_proxies(back);
 		return exit_status;
+	}
 	if (!back->engine)
 		return exit_status; /* mpud goes on answering them */
 	guard_left_behind(back);

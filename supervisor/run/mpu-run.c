@@ -56,7 +56,7 @@ static int start_nursery(struct run_plan *plan, struct mpu_error *error)
 	if (!options->settings.confine || options->settings.confine & MPU_CONFINE_LOG ||
 	    options->socket)
 		return 0;
-	plan->nursery = nursery_start(SANDBOX_ON, error);
+	plan->nursery = nursery_start(SANDBOX_ON, NULL, error);
 	return plan->nursery < 0 ? plan->nursery : 0;
 }
 

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -41,7 +42,7 @@ static void begin_with(enum sandbox_mode sandbox)
 
 	journal = journal_new(true);
 	journal_begin(journal);
-	nursery = nursery_start(sandbox, &error);
+	nursery = nursery_start(sandbox, NULL, &error);
 	cr_assert(nursery >= 0, "%s", error.text);
 	proxies = proxies_new(journal, nursery);
 	cr_assert_not_null(proxies);
@@ -259,6 +260,18 @@ static pid_t parent_of(pid_t pid)
 	read_file(pid, "stat", text, sizeof(text));
 	cr_assert(sscanf(strrchr(text, ')') + 1, " %*c %d", &parent) == 1);
 	return parent;
+}
+
+static pid_t find_nursery(pid_t *guard)
+{
+	pid_t target = start_target(), server;
+	struct lane *lane = lane_of(target);
+
+	server = parent_of(lane->proxy);
+	*guard = parent_of(server);
+	lane_give(lane);
+	end_target(target);
+	return server;
 }
 
 /* ---- One call ---- */
@@ -573,6 +586,143 @@ Test(proxies, the_sandbox_lets_the_drivers_calls_pass_alone, .init = begin_in_sa
 	end_target(target);
 }
 
+/* ---- Where it is ---- */
+
+static void write_number(const char *folder, const char *name, pid_t pid)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "we");
+	cr_assert(file && fprintf(file, "%d", pid) > 0 && fclose(file) == 0, "%s", path);
+}
+
+static bool is_member(const char *folder, pid_t pid)
+{
+	char path[512], line[32];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		found |= atoi(line) == pid;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* Whatever hierarchies the machine has. */
+Test(proxies, it_is_in_the_cgroups_of_its_target, .init = begin_in_sandbox, .fini = end)
+{
+	static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified",
+					    "/sys/fs/cgroup/pids", "/sys/fs/cgroup/systemd"};
+	char folder[4][96];
+	int count = 0;
+	pid_t target = start_target(), proxy;
+	struct lane *lane;
+
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
+		char procs[512];
+
+		snprintf(procs, sizeof(procs), "%s/cgroup.procs", roots[i]);
+		snprintf(folder[count], sizeof(folder[count]), "%s/mpu-test-%d", roots[i],
+			 getpid());
+		if (access(procs, W_OK) || mkdir(folder[count], 0755))
+			continue;
+		write_number(folder[count++], "cgroup.procs", target);
+	}
+	cr_assert(count > 0, "there is no cgroup to be made here: not run");
+	lane = lane_of(target);
+	proxy = lane->proxy;
+	lane_give(lane);
+	for (int i = 0; i < count; i++)
+		cr_expect(is_member(folder[i], proxy), "%s", folder[i]);
+	end_target(target);
+	cr_expect(wait_until_gone(proxy));
+	for (int i = 0; i < count; i++)
+		cr_expect(rmdir(folder[i]) == 0, "%s: %s", folder[i], strerror(errno));
+}
+
+/* ---- An ordinary user's ---- */
+
+static void begin_as_nobody(void)
+{
+	cr_assert(setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+		  setresuid(NOBODY, NOBODY, NOBODY) == 0);
+	/* As a process that was executed by that user. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	begin();
+}
+
+Test(proxies, an_ordinary_user_s_are_himself, .init = begin_as_nobody, .fini = end)
+{
+	pid_t target = start_target();
+	struct journal_slot *slot = slot_of(1);
+	struct lane *lane;
+
+	expect_call_for(target, 2);
+	/* A successor finds them, too. */
+	proxies_free(proxies);
+	proxies = proxies_new(journal, nursery);
+	expect_call_for(target, 3);
+	cr_expect(stats().started == 1 && stats().lost == 0);
+	lane = lane_of(target);
+	lane_begin(lane, slot);
+	cr_expect(status_has(lane->proxy, "Uid:\t65534\t65534\t65534\t65534\n"));
+	lane_give(lane);
+	end_target(target);
+}
+
+Test(proxies, an_ordinary_user_s_cannot_be_others, .init = begin_as_nobody, .fini = end)
+{
+	const struct target others[] = {{.euid = 0, .egid = NOBODY},
+					{.euid = NOBODY, .egid = 0},
+					{.euid = 1234, .egid = 1234}};
+	pid_t pid = start_target();
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		struct target target = others[i];
+		int error = 0;
+
+		target.tgid = pid;
+		cr_expect_null(proxies_lane(proxies, &target, "web", &error));
+		cr_expect(error == -EPERM, "%zu: %d", i, error);
+	}
+	cr_expect(stats().live == 0 && stats().started == 0);
+	expect_call_for(pid, 1);
+	end_target(pid);
+}
+
+/* ---- An mpud that becomes a user of its own ---- */
+
+Test(proxies, a_nursery_that_became_a_user_can_be_all_others_still)
+{
+	const struct privilege_user user = {.uid = NOBODY, .gid = NOBODY};
+	struct mpu_error error = {0};
+	pid_t target, guard, server;
+
+	journal = journal_new(true);
+	journal_begin(journal);
+	nursery = nursery_start(SANDBOX_OFF, &user, &error);
+	cr_assert(nursery >= 0, "%s", error.text);
+	proxies = proxies_new(journal, nursery);
+	server = find_nursery(&guard);
+	cr_expect(status_has(server, "Uid:\t65534\t65534\t65534\t65534\n"));
+	cr_expect(status_has(guard, "Uid:\t65534\t65534\t65534\t65534\n"));
+	cr_expect(status_has(guard, "Groups:\t \n") || status_has(guard, "Groups:\t\n"));
+	target = start_target_as(1234, 5678);
+	expect_call_for(target, 2);
+	cr_expect(status_has(proxies_proxy_of(journal, target), "Uid:\t1234\t1234\t1234\t1234\n"));
+	end_target(target);
+	target = start_target();
+	expect_call_for(target, 3);
+	cr_expect(status_has(proxies_proxy_of(journal, target), "Uid:\t0\t0\t0\t0\n"));
+	end_target(target);
+	end();
+}
+
 /* ---- Lanes ---- */
 
 struct user {
@@ -817,18 +967,6 @@ Test(proxies, a_full_table_fails_at_once, .init = begin, .fini = end)
 }
 
 /* ---- The nursery ---- */
-
-static pid_t find_nursery(pid_t *guard)
-{
-	pid_t target = start_target(), server;
-	struct lane *lane = lane_of(target);
-
-	server = parent_of(lane->proxy);
-	*guard = parent_of(server);
-	lane_give(lane);
-	end_target(target);
-	return server;
-}
 
 Test(proxies, a_nursery_that_dies_is_replaced, .init = begin, .fini = end)
 {
