@@ -6,6 +6,7 @@
 #include "bpf.h"
 #include "nvabi/abi.h"
 #include "nvabi/confined.h"
+#include "nvabi/policy.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -210,6 +211,53 @@ Test(confine, shows_every_call_of_every_release_however_it_is_spelled)
 			cr_assert(notifies(&programs[compute], number));
 		filter_program_free(&programs[compute]);
 	}
+}
+
+static bool knows(struct nvabi_abi *abi, uint32_t number)
+{
+	struct nvabi_call call;
+
+	for (uint32_t cursor = 0; nvabi_abi_by_number(abi, number, &cursor, &call);)
+		if (call.kind == NVABI_UVM)
+			return true;
+	return false;
+}
+
+/* What passes without a look must be what the look would let pass: on every release that has it. And
+ * every number that compute may call on all releases passes, but for what is called once a process. */
+Test(confine, what_passes_unseen_is_allowed_with_compute_on_every_release)
+{
+	static const uint32_t once = 0x30000000;
+	const struct nvabi_version *version;
+	unsigned int releases = 0, checked = 0;
+
+	for (uint32_t i = 0; (version = nvabi_release_version(i)); i++) {
+		struct nvabi_policy *policy;
+		struct nvabi_abi *abi;
+		const struct nvabi_rule *rule;
+
+		if (nvabi_policy_open(version, &policy))
+			continue;
+		cr_assert_eq(nvabi_abi_open(version, &abi), 0);
+		for (uint32_t number = 0; number < 256; number++) {
+			rule = nvabi_policy_find(policy, NVABI_UVM, number);
+			if (!is_compute_uvm(number) || !knows(abi, number))
+				continue;
+			cr_assert(rule && rule->capabilities & NVABI_CAP_COMPUTE, "%u", number);
+			cr_assert_eq(rule->way, NVABI_WAY_CONTINUE);
+			checked++;
+		}
+		for (uint32_t index = 0; (rule = nvabi_policy_rule(policy, index)); index++)
+			cr_assert(rule->kind != NVABI_UVM ||
+					  !(rule->capabilities & NVABI_CAP_COMPUTE) ||
+					  rule->number >= once || is_compute_uvm(rule->number),
+				  "%s", rule->name);
+		nvabi_policy_close(policy);
+		nvabi_abi_close(abi);
+		releases++;
+	}
+	cr_assert_gt(releases, 190);
+	cr_assert_gt(checked, 5000);
 }
 
 /* Calls of other drivers that are of the same number and of a size that the masks do not tell from
