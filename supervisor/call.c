@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "supervisor/confine/confine.h"
 #include "supervisor/engine-private.h"
 #include "supervisor/execute.h"
 #include "supervisor/kernel/memory.h"
@@ -160,7 +161,9 @@ static inline void look_at(struct executor *executor, struct listener *listener,
 			   struct journal_slot *slot)
 {
 	remember(executor, listener, (pid_t)slot->notification.pid);
-	if (is_ours(executor, listener, slot))
+	if (__builtin_expect(listener->confined, false))
+		confine_received(executor, listener, slot);
+	else if (is_ours(executor, listener, slot))
 		handle(executor, listener, slot);
 }
 
@@ -168,7 +171,9 @@ __attribute__((cold)) void call_received_traced(struct executor *executor,
 						struct listener *listener,
 						struct journal_slot *slot)
 {
-	if (!is_looked_at(slot)) {
+	if (listener->confined) {
+		look_at(executor, listener, slot);
+	} else if (!is_looked_at(slot)) {
 		pass(executor, listener, slot);
 	} else if (is_the_traces(listener, slot)) {
 		remember(executor, listener, (pid_t)slot->notification.pid);
@@ -457,6 +462,19 @@ void call_retry(struct listener *listener, struct journal_slot *slot)
 	listener_answer(listener, slot->notification.id, (struct seccomp_notif_resp){.error = -EAGAIN});
 }
 
+void call_trouble(struct listener *listener, struct journal_slot *slot, int errnum)
+{
+	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
+		call_retry(listener, slot);
+		return;
+	}
+	log_error("a driver call could not be made and fails", "container=%s pid=%u",
+		  listener->container->label, slot->notification.pid);
+	atomic_fetch_add(&listener->engine->counters->refused, 1);
+	listener_answer(listener, slot->notification.id,
+			(struct seccomp_notif_resp){.error = errnum});
+}
+
 /* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble that
  * stays must not become a loop without end. */
 static void answer_trouble(struct engine *engine, struct listener *listener,
@@ -519,6 +537,7 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 		.pids = &engine->options.pids,
 		.driver = &engine->options.driver,
 		.roster = engine->roster,
+		.journal = engine->journal,
 		.label = listener->container->label,
 		.target = TARGET_NONE,
 		.fd = -1,
@@ -530,12 +549,22 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 		deliver(engine, listener, slot);
 		break;
 	case PASS:
-		pass(executor, listener, slot);
+		/* A confined container's was looked at before: the file has changed meanwhile. */
+		if (listener->confined && !(listener->entry->settings.confine & MPU_CONFINE_LOG))
+			listener_answer(listener, slot->notification.id,
+					(struct seccomp_notif_resp){.error = -EBADF});
+		else
+			pass(executor, listener, slot);
 		break;
 	case TROUBLE:
 		answer_trouble(engine, listener, slot);
 		break;
 	}
+}
+
+void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
+{
+	handle(executor, listener, slot);
 }
 
 static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
@@ -549,6 +578,12 @@ static void handle(struct executor *executor, struct listener *listener, struct 
 /* A finished answer is written; where it stood in the driver, or before, all is done again. */
 void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
+	bool has_answer = atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY && !slot->lane;
+
+	if (listener->confined && !has_answer) {
+		confine_taken_up(executor, listener, slot);
+		return;
+	}
 	if (!succession_wait(listener, slot))
 		return;
 	if (atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY) {

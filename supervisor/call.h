@@ -26,7 +26,7 @@ struct proxied {
 	size_t count;
 	struct {
 		pid_t proxy, target;
-	} *pair;
+	} *pair; /* owned */
 };
 
 struct call {

@@ -1,6 +1,8 @@
 #include "supervisor/engine-private.h"
 
 #include "base/cleanup.h"
+#include "nvabi/policy.h"
+#include "supervisor/confine/proxies.h"
 #include "supervisor/execute.h"
 #include "supervisor/kernel/notify.h"
 #include "supervisor/kernel/nsfs.h"
@@ -107,6 +109,18 @@ void listener_end(struct listener *listener)
 	listener_release(listener);
 }
 
+/* For the first confined container; what a release has no policy for is said where it is missed. */
+static void open_policy(struct engine *engine)
+{
+	struct nvabi_policy *policy = NULL;
+
+	pthread_mutex_lock(&engine->lock);
+	if (!atomic_load(&engine->policy) &&
+	    !nvabi_policy_open(&engine->options.pids.running, &policy))
+		atomic_store(&engine->policy, policy);
+	pthread_mutex_unlock(&engine->lock);
+}
+
 struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 {
 	struct journal_listener *entry = journal_listener(engine->journal, index);
@@ -129,6 +143,9 @@ struct listener *listener_new(struct engine *engine, int fd, uint32_t index)
 	listener->container = container;
 	listener->references = 1;
 	listener->work.listener = listener;
+	listener->confined = entry->settings.confine;
+	if (listener->confined)
+		open_policy(engine);
 	watch_table_build(&listener->watch, &engine->options.pids, &entry->settings);
 	return listener;
 }
@@ -161,6 +178,8 @@ static void free_engine(struct engine *engine)
 {
 	tracers_stop(engine);
 	pthread_mutex_destroy(&engine->lock);
+	proxies_free(engine->proxies);
+	nvabi_policy_close(atomic_load(&engine->policy));
 	free(engine->open);
 	free(engine->left);
 	free(engine);
@@ -200,7 +219,10 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	begin_counters(engine);
 	execute_bad_address();
 	engine->open = calloc(JOURNAL_LISTENERS, sizeof(*engine->open));
-	if (!engine->open || succession_begin(engine) || tracers_start(engine)) {
+	if (options->nursery >= 0)
+		engine->proxies = proxies_new(engine->journal, options->nursery);
+	if (!engine->open || succession_begin(engine) || tracers_start(engine) ||
+	    (options->nursery >= 0 && !engine->proxies)) {
 		free_engine(engine);
 		return mpu_fail(error, ENOMEM, "cannot start the engine: %s", strerror(ENOMEM));
 	}
@@ -281,6 +303,8 @@ void engine_stats(struct engine *engine, struct engine_stats *stats)
 		stats->passed += atomic_load(&counters->thread[i].passed);
 		stats->vanished += atomic_load(&counters->thread[i].vanished);
 		stats->unreadable += atomic_load(&counters->thread[i].unreadable);
+		stats->executed += atomic_load(&counters->thread[i].executed);
+		stats->continued += atomic_load(&counters->thread[i].continued);
 	}
 	stats->listeners = atomic_load(&engine->listeners);
 	stats->handled = atomic_load(&counters->handled);

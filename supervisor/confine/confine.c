@@ -55,7 +55,7 @@ static void refuse(struct confined *call)
 	int result;
 
 	refused_count(call->listener->engine->journal, call->listener->container->label,
-		      call->confine, &call->refused);
+		      call->confine, &call->listener->engine->options.pids.running, &call->refused);
 	if (only_logs(call)) {
 		let_continue(call);
 		return;
@@ -130,7 +130,6 @@ static void finish(struct confined *call, struct lane *lane, int result)
 		warn_unwritten(call, written);
 	atomic_store(&call->listener->container->trouble, 0);
 	answer(call, result < 0 || !written ? result : written);
-	call->slot->lane = 0;
 	lane_give(lane);
 }
 
@@ -141,9 +140,24 @@ static void lose(struct confined *call, struct lane *lane)
 		  "container=%s pid=%u", call->listener->container->label,
 		  call->slot->notification.pid);
 	answer(call, -EIO);
-	call->slot->lane = 0;
 	if (lane)
 		lane_give(lane);
+}
+
+/* What lane_call() and lane_finish() return. */
+static void conclude(struct confined *call, struct lane *lane, int error, int result)
+{
+	if (!error) {
+		finish(call, lane, result);
+	} else if (error == -EMFILE) {
+		/* It was made, and what it has returned cannot be had. */
+		finish(call, lane, -EMFILE);
+	} else if (error == -EAGAIN) {
+		lane_give(lane);
+		call_trouble(call->listener, call->slot, -EIO);
+	} else {
+		lose(call, lane);
+	}
 }
 
 static void no_lane(struct confined *call, int error)
@@ -174,7 +188,6 @@ static void execute(struct confined *call)
 	escape_translate(call, lane->address);
 	if (translation->error ||
 	    !notify_id_valid(call->listener->fd, call->slot->notification.id)) {
-		call->slot->lane = 0;
 		lane_give(lane);
 		if (translation->error != -ESRCH)
 			call_trouble(call->listener, call->slot, -EIO);
@@ -187,10 +200,7 @@ static void execute(struct confined *call)
 	if (traced_now)
 		traced_executed(engine_now_ns() - before);
 	atomic_fetch_add_explicit(&call->executor->counters->executed, 1, memory_order_relaxed);
-	if (error)
-		lose(call, lane);
-	else
-		finish(call, lane, result);
+	conclude(call, lane, error, result);
 }
 
 /* ---- The decision ---- */
@@ -214,6 +224,9 @@ static void act(struct confined *call, enum verdict verdict)
 		break;
 	case VERDICT_ANSWER:
 		answer(call, call->answer);
+		break;
+	case VERDICT_NOTHING:
+		answer(call, write_status(call, NV_OK));
 		break;
 	case VERDICT_TROUBLE:
 		call_trouble(call->listener, call->slot, -EIO);
@@ -360,10 +373,9 @@ static bool finish_sent(struct confined *call, struct lane *lane)
 
 	if (error == -ENOENT)
 		return false;
-	if (error || !translation_is_sound(lane->area, LANE_AREA, call->slot->notification.id))
-		lose(call, lane);
-	else
-		finish(call, lane, result);
+	if (!error && !translation_is_sound(lane->area, LANE_AREA, call->slot->notification.id))
+		error = -EPIPE;
+	conclude(call, lane, error, result);
 	return true;
 }
 
@@ -374,7 +386,6 @@ static void drop(struct confined *call, struct lane *lane)
 
 	if (atomic_load(&lane->record->phase) >= LANE_SENT)
 		lane_finish(lane, &call->request, &result);
-	call->slot->lane = 0;
 	lane_give(lane);
 }
 

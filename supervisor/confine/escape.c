@@ -118,7 +118,7 @@ static bool is_handled(const struct confined *call, uint32_t cmd)
 			      nsfs_id_of(call->target.tid, "pid") == NSFS_INIT_PID);
 }
 
-/* Category and index 0: the driver answers NV_OK to it and looks at nothing else. */
+/* Category and index 0: the driver looks at nothing else then. */
 static bool is_null_control(uint32_t cmd)
 {
 	return (cmd & 0xffff) == 0;
@@ -131,7 +131,7 @@ static enum verdict decide_control(struct confined *call, const uint8_t *params)
 
 	memcpy(&control, params, sizeof(control));
 	if (is_null_control(control.cmd))
-		return VERDICT_EXECUTE;
+		return VERDICT_NOTHING;
 	/* Serialized parameters are of another shape. No program that is known sends them. */
 	if (control.flags & NVABI_SERIALIZED_CONTROL)
 		return refuse(call, NVABI_CONTROL, control.cmd, NULL);
@@ -308,9 +308,7 @@ static void translate_own(struct confined *call)
 	enum translation_form form = is_short(call) ? FORM_SHORT : FORM_WHOLE;
 
 	translation_fields(translation, call->rule, call->own, call->size, form);
-	if (call->number == NV_ESC_RM_CONTROL && !call->inner)
-		point(call, offsetof(struct nvos54_parameters, params), 0);
-	else if (call->number == NV_ESC_RM_CONTROL)
+	if (call->number == NV_ESC_RM_CONTROL)
 		translate_behind(call, offsetof(struct nvos54_parameters, params),
 				 get_u32(translation->area,
 					 call->own +

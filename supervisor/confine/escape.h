@@ -15,6 +15,7 @@ enum verdict {
 	VERDICT_CONTINUE, /* bound to the target's own memory */
 	VERDICT_REFUSE,	  /* `refused` says what */
 	VERDICT_ANSWER,	  /* `answer` is the driver's, which need not be asked */
+	VERDICT_NOTHING,  /* a call that the driver answers NV_OK to, and does nothing */
 	VERDICT_TROUBLE,  /* of our own */
 };
 

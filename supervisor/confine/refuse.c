@@ -17,6 +17,18 @@ const char *refused_kind_name(uint32_t kind)
 	return kind == REFUSED_OTHERS ? "others" : nvabi_policy_kind_name(kind);
 }
 
+const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number)
+{
+	const uint32_t asked = kind == NVABI_MEMORY_CLASS ? (uint32_t)NVABI_CLASS : kind;
+	struct nvabi_call call;
+	uint32_t cursor = 0;
+
+	while (abi && nvabi_abi_by_number(abi, number, &cursor, &call))
+		if (call.kind == asked)
+			return call.name;
+	return NULL;
+}
+
 /* The same in all public releases, 515.43.04 to 595.45.04: nvidia_ioctl() makes EINVAL of whatever
  * RmIoctl() does not know, uvm_ioctl() ends in EINVAL, nvkms_ioctl_common() makes EPERM of an unknown
  * command; resControlLookup(), serverAllocResourceUnderLock(), RmDeprecatedVidHeapControl() and
@@ -50,16 +62,23 @@ static const char *words_of(uint32_t capabilities, char *words, size_t size)
 	return words;
 }
 
-static void log_first(const char *label, uint32_t confine, const struct refused_call *call)
+static void log_first(const char *label, uint32_t confine, const struct nvabi_version *driver,
+		      const struct refused_call *call)
 {
 	const struct nvabi_rule *rule = call->rule;
 	char words[MPU_CONFINE_TEXT];
+	struct nvabi_abi *abi = NULL;
+	const char *name;
+
+	nvabi_abi_open(driver, &abi);
+	name = refused_name(abi, call->kind, call->number);
 
 	log_warning(confine & MPU_CONFINE_LOG ? "a driver call that would be refused"
 					      : "a driver call was refused",
 		    "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
-		    call->number, rule ? rule->name : "?",
+		    call->number, name ? name : "?",
 		    rule ? words_of(rule->capabilities, words, sizeof(words)) : "?");
+	nvabi_abi_close(abi);
 }
 
 /* ---- The table; under the lock ---- */
@@ -136,7 +155,7 @@ static const struct journal_refused *count(struct journal_refusals *table, const
 }
 
 void refused_count(struct journal *journal, const char *label, uint32_t confine,
-		   const struct refused_call *call)
+		   const struct nvabi_version *driver, const struct refused_call *call)
 {
 	const struct journal_refused *row;
 	bool is_new, is_other;
@@ -150,7 +169,7 @@ void refused_count(struct journal *journal, const char *label, uint32_t confine,
 		log_warning("a container is refused more different driver calls than are listed",
 			    "container=%s listed=%d", label, REFUSED_ROWS);
 	else if (is_new)
-		log_first(label, confine, call);
+		log_first(label, confine, driver, call);
 }
 
 uint32_t refused_rows(struct journal *journal, struct journal_refused rows[JOURNAL_REFUSED],

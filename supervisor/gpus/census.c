@@ -48,6 +48,8 @@ static struct call make_call(const struct census_source *source, const struct gp
 	struct call call = {.pids = &source->pids,
 			    .driver = &source->driver,
 			    .roster = source->roster,
+			    .journal = source->journal,
+			    .proxied = source->proxied,
 			    .label = "host",
 			    .fd = client->control,
 			    .view = {.method = engine_best_pid_lookup(), .host = true},

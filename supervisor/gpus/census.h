@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "nvabi/pids.h"
+#include "supervisor/call.h"
 #include "supervisor/driver.h"
 #include "supervisor/gpus/client.h"
 #include "supervisor/roster.h"
@@ -48,6 +49,9 @@ struct census_source {
 	const char *dev_root;  /* or NULL: /dev */
 	struct roster *roster; /* what is remembered of threads that have ended; never NULL */
 	struct nvabi_pids pids;
+	/* Processes that stand for others at the driver: by a journal, or listed. Both may be NULL. */
+	struct journal *journal;
+	const struct proxied *proxied;
 };
 
 /* Finds the driver and what is known of it for SOURCE, of which DEV_ROOT and ROSTER are set.

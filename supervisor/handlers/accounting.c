@@ -31,7 +31,7 @@ static pid_t owner_of_record(const struct call *call, uint64_t born_ticks, pid_t
 	size_t count;
 
 	if (call->view.host)
-		return host;
+		return fold_proxy(call, host);
 	count = fold_number(call, host, processes);
 	for (size_t i = 0; i < count; i++) {
 		pid_t seen = pidmap_to_view(&call->view, processes[i]);
@@ -89,9 +89,11 @@ int handle_acct_proc_info(struct call *call)
 	int result = 0;
 
 	if (number == 0 || call->view.host)
-		return run_for(call, number, number, born_ticks);
+		return run_for(call, number ? fold_at_driver(call, number) : 0, number, born_ticks);
 	pidmap_from_view(&call->view, &number, hosts, 1);
-	if (!hosts[0])
+	if (hosts[0])
+		hosts[0] = fold_at_driver(call, hosts[0]);
+	else
 		count = 0;
 	count += roster_hosts_of(call->roster, call->view.ns_id, born_ticks, number, hosts + count,
 				 FOLD_MAX - count);
@@ -135,6 +137,17 @@ static int translate_records(const struct call *call, uint32_t gpu_id, uint32_t 
 	return result;
 }
 
+/* The host sees everybody's; who stood for another there goes by the other's number. */
+static void fold_records(const struct call *call, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		size_t at = call->layout->list_first + i * call->layout->list_stride;
+
+		put_u32(call->params, at,
+			(uint32_t)fold_proxy(call, (pid_t)get_u32(call->params, at)));
+	}
+}
+
 int handle_acct_pids(struct call *call)
 {
 	const struct nvabi_pid_control *layout = call->layout;
@@ -142,11 +155,15 @@ int handle_acct_pids(struct call *call)
 	int result = found ? call_execute_own(call) : -ENOMEM;
 	uint32_t count;
 
-	if (result || call->control.status != NV_OK || call->view.host)
+	if (result || call->control.status != NV_OK)
 		return result;
 	count = get_u32(call->params, layout->list_count);
 	if (count > layout->list_capacity)
 		count = layout->list_capacity;
+	if (call->view.host) {
+		fold_records(call, count);
+		return 0;
+	}
 	result = translate_records(call, get_u32(call->params, layout->gpu_id), count, found);
 	if (result)
 		return result;

@@ -18,6 +18,15 @@ struct pid_set {
 bool pid_set_add(struct pid_set *set, pid_t pid);
 bool pid_set_has(const struct pid_set *set, pid_t pid);
 
+/* The process for which PROCESS stands at the driver, or PROCESS itself. */
+pid_t fold_proxy(const struct call *call, pid_t process);
+
+/* Whether PROCESS is one that stands for another: nobody is to see it. */
+bool fold_is_proxy(const struct call *call, pid_t process);
+
+/* The process by which the driver knows TARGET: its proxy, or TARGET itself. */
+pid_t fold_at_driver(const struct call *call, pid_t target);
+
 enum { FOLD_MAX = 8 };
 
 /* The live processes of the initial namespace for which NUMBER, given by the driver to a caller in

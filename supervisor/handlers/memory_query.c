@@ -1,5 +1,7 @@
 #include "supervisor/handlers/memory_query.h"
 
+#include "supervisor/handlers/fold.h"
+
 #include "base/cleanup.h"
 #include "supervisor/kernel/shortage.h"
 
@@ -86,12 +88,13 @@ static int make_questions(const struct call *call, const struct memory_query *qu
 
 	for (size_t i = 0; !result && i < count; i++) {
 		size_t before = questions->count;
+		bool is_process = queries[i].host > 0 && queries[i].host != NOBODY;
+		pid_t host = is_process ? fold_at_driver(call, queries[i].host) : queries[i].host;
 
-		if (queries[i].host > 0 && queries[i].host != NOBODY &&
-		    matches_threads(call->pids))
-			result = add_threads(call, questions, queries[i].host, i);
+		if (is_process && matches_threads(call->pids))
+			result = add_threads(call, questions, host, i);
 		if (!result && questions->count == before)
-			result = add_question(questions, queries[i].host, i);
+			result = add_question(questions, host, i);
 	}
 	return result;
 }

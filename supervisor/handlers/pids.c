@@ -54,7 +54,8 @@ static void consider(void *context, pid_t host, pid_t number)
 	struct missing *missing = context;
 	const struct call *call = missing->call;
 
-	if (pid_set_has(missing->found, number) || pidmap_to_view(&call->view, host) != number)
+	if (pid_set_has(missing->found, number) || fold_is_proxy(call, host) ||
+	    pidmap_to_view(&call->view, host) != number)
 		return;
 	if (missing->are_many && !driver_is_open_in(call->driver, host))
 		return;
@@ -96,7 +97,7 @@ static void add_beyond_limit(const struct call *call, struct pid_set *found)
 
 static void add_shown(const struct call *call, pid_t process, struct pid_set *found)
 {
-	pid_t seen = pidmap_to_view(&call->view, process);
+	pid_t seen = pidmap_to_view(&call->view, fold_proxy(call, process));
 
 	if (seen)
 		pid_set_add(found, seen);

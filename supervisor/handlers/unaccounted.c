@@ -60,7 +60,7 @@ static void consider(void *context, pid_t host, pid_t number)
 	struct candidates *candidates = context;
 	const struct call *call = candidates->call;
 
-	if (pid_set_has(candidates->accounted, host) ||
+	if (pid_set_has(candidates->accounted, host) || fold_is_proxy(call, host) ||
 	    pidmap_to_view(candidates->view, host) != number ||
 	    !driver_is_open_in(call->driver, host))
 		return;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "supervisor/engine.h"
 #include "supervisor/gpus/census.h"
+#include "supervisor/mpuctl/ps-proxies.h"
 #include "supervisor/gpus/whose.h"
 #include "supervisor/mpuctl/ask.h"
 
@@ -217,14 +218,18 @@ static struct json_object *look(const struct ps *ps, struct mpu_error *error)
 	cleanup_census struct census census = {.count = 0};
 	cleanup_json struct json_object *status = NULL;
 	cleanup_free struct known_container *known = NULL;
+	cleanup_proxied struct proxied proxied = {0};
+	struct census_source source = ps->source;
 	struct json_object *answer, *gpus, *notes;
 	struct mpu_error mpud = {0};
 	char version[NVABI_VERSION_TEXT];
 	size_t count;
 
-	if (census_take(&census, &ps->source, error))
-		return NULL;
 	status = ask(&ps->options->ask, "status", &mpud);
+	ps_find_proxies(status, &proxied);
+	source.proxied = &proxied;
+	if (census_take(&census, &source, error))
+		return NULL;
 	known = read_known(status, &count);
 	answer = json_object_new_object();
 	gpus = json_object_new_array();

@@ -189,6 +189,43 @@ static void print_control(FILE *out, struct json_object *answer, struct json_obj
 		ask_text(control, "name"));
 }
 
+static void print_refused(FILE *out, struct json_object *row)
+{
+	const char *name = ask_text(row, "name");
+
+	fprintf(out, "%9" PRIu64 "  %-7s 0x%08" PRIx64 "  %.38s\n", ask_number(row, "count"),
+		ask_text(row, "kind"), ask_number(row, "number"), ask_text(row, "container"));
+	if (*name)
+		fprintf(out, "           %s\n", name);
+}
+
+/* Only where there is, or was, a confined container. */
+static void print_confined(FILE *out, struct json_object *confined)
+{
+	static const struct {
+		const char *name, *meaning;
+	} rows[] = {{"executed", "of confined containers: checked, and made from a copy"},
+		    {"continued", "checked, and bound to the caller's own memory"},
+		    {"refused", "not allowed: answered as the driver answers an unknown call"},
+		    {"proxies.live", "proxies now: processes that make these calls"},
+		    {"proxies.started", "proxies that were started"},
+		    {"proxies.lost", "that ended before their processes"}};
+	struct json_object *calls = ask_member(confined, "calls");
+	size_t count = json_object_array_length(calls);
+
+	if (!ask_number(confined, "executed") && !ask_number(confined, "continued") &&
+	    !ask_number(confined, "refused"))
+		return;
+	fputc('\n', out);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		fprintf(out, "%11" PRIu64 "  %s\n", ask_number(confined, rows[i].name),
+			rows[i].meaning);
+	if (count)
+		fprintf(out, "\n%9s  %-7s %-10s  container\n", "refused", "kind", "number");
+	for (size_t i = 0; i < count; i++)
+		print_refused(out, json_object_array_get_idx(calls, i));
+}
+
 static void print(FILE *out, struct json_object *answer)
 {
 	struct json_object *controls = ask_member(answer, "controls");
@@ -207,6 +244,8 @@ static void print(FILE *out, struct json_object *answer)
 			rates ? "  a second" : "", "mean us", "p50 us", "p99 us", "max us");
 	for (size_t i = 0; i < count; i++)
 		print_control(out, answer, json_object_array_get_idx(controls, i));
+	if (ask_member(answer, "confined"))
+		print_confined(out, ask_member(answer, "confined"));
 }
 
 /* ---- Once, twice, again and again ---- */

@@ -154,6 +154,7 @@ static void print_containers(struct json_object *containers)
 static void print(struct json_object *status)
 {
 	struct json_object *containers = ask_member(status, "containers");
+	struct json_object *proxies = ask_member(status, "proxies");
 
 	printf("mpud        %s at %s\n", ask_text(status, "version"), ask_text(status, "socket"));
 	print_driver(status);
@@ -169,6 +170,9 @@ static void print(struct json_object *status)
 	       " crashed, %" PRIu64 " hung\n",
 	       ask_number(status, "workers.started"), ask_number(status, "workers.replaced"),
 	       ask_number(status, "workers.crashed"), ask_number(status, "workers.hung"));
+	if (proxies && json_object_array_length(proxies))
+		printf("proxies     %zu: processes that make the calls of confined ones\n",
+		       json_object_array_length(proxies));
 	printf("containers  %zu; listeners: %" PRIu64 " of %" PRIu64 "\n",
 	       json_object_array_length(containers), ask_number(status, "listeners"),
 	       ask_number(status, "listeners_max"));

@@ -243,6 +243,7 @@ int metrics_gpus_start(const struct worker_start *start, const struct engine_opt
 	gpus.source = (struct census_source){.driver = options->driver,
 					     .dev_root = start->options->dev_root,
 					     .roster = journal_roster(start->journal),
+					     .journal = start->journal,
 					     .pids = options->pids};
 	result = pthread_create(&thread, NULL, gpus_thread, NULL);
 	if (!result)

@@ -1,5 +1,9 @@
 #include "supervisor/mpud/metrics.h"
 
+#include "base/cleanup.h"
+#include "supervisor/confine/proxies.h"
+#include "supervisor/confine/refuse.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -141,6 +145,38 @@ static void write_containers(FILE *out, struct journal *journal)
 		  "Listeners whose calls have ended workers and are handled no more.", quarantined);
 }
 
+static void write_confined(FILE *out, struct journal *journal, const struct engine_stats *stats)
+{
+	static const char name[] = "mpu_refused_calls_total";
+	cleanup_free struct journal_refused *rows = calloc(JOURNAL_REFUSED, sizeof(*rows));
+	struct proxies_stats proxies;
+	uint64_t forgotten = 0;
+	uint32_t count = rows ? refused_rows(journal, rows, &forgotten) : 0;
+
+	write_one(out, "mpu_executed_calls_total", "counter",
+		  "Calls of confined containers that were made by their proxies.", stats->executed);
+	write_one(out, "mpu_continued_calls_total", "counter",
+		  "Calls of confined containers that were let run, bound to the caller's memory.",
+		  stats->continued);
+	metrics_write_head(out, name, "counter",
+			   "Calls that a confined container may not make, and has tried.");
+	for (uint32_t i = 0; i < count; i++) {
+		fprintf(out, "%s{", name);
+		metrics_write_label(out, true, "container", rows[i].label);
+		metrics_write_label(out, false, "kind", refused_kind_name(rows[i].kind));
+		fprintf(out, ",number=\"0x%x\"} %" PRIu64 "\n", rows[i].number, rows[i].count);
+	}
+	write_one(out, "mpu_refused_calls_forgotten_total", "counter",
+		  "Of these, those that stand in no row any more.", forgotten);
+	proxies_stats(journal, &proxies);
+	write_one(out, "mpu_proxies", "gauge", "Processes that stand for confined ones.",
+		  proxies.live);
+	write_one(out, "mpu_proxies_started_total", "counter", "Proxies that were started.",
+		  proxies.started);
+	write_one(out, "mpu_proxies_lost_total", "counter",
+		  "Proxies that ended before their processes.", proxies.lost);
+}
+
 void metrics_write(FILE *out, const struct control *control)
 {
 	struct engine_stats stats;
@@ -151,4 +187,5 @@ void metrics_write(FILE *out, const struct control *control)
 	write_latency(out, &stats);
 	write_workers(out, journal_header(control->start->journal));
 	write_containers(out, control->start->journal);
+	write_confined(out, control->start->journal, &stats);
 }

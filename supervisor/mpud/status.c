@@ -1,6 +1,9 @@
 /* What mpud is and does, told from inside its worker. */
 #include "supervisor/mpud/control.h"
 
+#include "base/cleanup.h"
+#include "supervisor/confine/proxies.h"
+#include "supervisor/confine/refuse.h"
 #include "supervisor/kernel/notify.h"
 
 #include <inttypes.h>
@@ -179,6 +182,26 @@ static struct json_object *workers_json(const struct journal_header *header)
 	return workers;
 }
 
+/* Who stands for whom at the driver. */
+static struct json_object *live_proxies_json(struct journal *journal)
+{
+	struct json_object *proxies = json_object_new_array();
+
+	for (uint32_t i = 0; i < JOURNAL_PROXIES; i++) {
+		const struct journal_proxy *proxy = journal_proxy(journal, i);
+		struct json_object *one;
+
+		if (atomic_load(&proxy->state) != JOURNAL_PROXY_LIVE)
+			continue;
+		one = json_object_new_object();
+		add_number(one, "pid", (uint64_t)proxy->proxy.pid);
+		add_number(one, "target", (uint64_t)proxy->target.pid);
+		add_number(one, "uid", proxy->uid);
+		json_object_array_add(proxies, one);
+	}
+	return proxies;
+}
+
 struct json_object *control_status(const struct control *control)
 {
 	const struct worker_start *start = control->start;
@@ -204,6 +227,7 @@ struct json_object *control_status(const struct control *control)
 	add_number(status, "listeners", listeners);
 	add_number(status, "listeners_max", JOURNAL_LISTENERS);
 	json_object_object_add(status, "containers", containers);
+	json_object_object_add(status, "proxies", live_proxies_json(start->journal));
 	return status;
 }
 
@@ -221,6 +245,59 @@ static struct json_object *control_json(const struct engine_stats *stats, uint32
 	add_number(one, "p99_ns", latency_within(took, 990));
 	add_number(one, "max_ns", latency_within(took, 1000));
 	return one;
+}
+
+static struct json_object *refused_json(const struct journal_refused *row, struct nvabi_abi *abi)
+{
+	const char *name = refused_name(abi, row->kind, row->number);
+	struct json_object *one = json_object_new_object();
+
+	add_text(one, "container", row->label);
+	add_text(one, "kind", refused_kind_name(row->kind));
+	add_number(one, "number", row->number);
+	add_text(one, "name", name ? name : "");
+	add_number(one, "count", row->count);
+	return one;
+}
+
+static struct json_object *proxies_json(struct journal *journal)
+{
+	struct json_object *proxies = json_object_new_object();
+	struct proxies_stats stats;
+
+	proxies_stats(journal, &stats);
+	add_number(proxies, "live", stats.live);
+	add_number(proxies, "started", stats.started);
+	add_number(proxies, "lost", stats.lost);
+	return proxies;
+}
+
+/* Of confined containers. */
+static struct json_object *confined_json(const struct control *control,
+					 const struct engine_stats *stats)
+{
+	struct json_object *confined = json_object_new_object();
+	struct json_object *refused = json_object_new_array();
+	cleanup_free struct journal_refused *rows = calloc(JOURNAL_REFUSED, sizeof(*rows));
+	struct journal *journal = control->start->journal;
+	struct nvabi_abi *abi = NULL;
+	uint64_t forgotten = 0, sum = 0;
+	uint32_t count = rows ? refused_rows(journal, rows, &forgotten) : 0;
+
+	if (count)
+		nvabi_abi_open(&control->options->pids.running, &abi);
+	for (uint32_t i = 0; i < count; i++) {
+		sum += rows[i].count;
+		json_object_array_add(refused, refused_json(&rows[i], abi));
+	}
+	nvabi_abi_close(abi);
+	add_number(confined, "executed", stats->executed);
+	add_number(confined, "continued", stats->continued);
+	add_number(confined, "refused", sum + forgotten);
+	add_number(confined, "forgotten", forgotten);
+	json_object_object_add(confined, "calls", refused);
+	json_object_object_add(confined, "proxies", proxies_json(journal));
+	return confined;
 }
 
 struct json_object *control_stats(const struct control *control)
@@ -244,5 +321,6 @@ struct json_object *control_stats(const struct control *control)
 		if (stats.control[i].count)
 			json_object_array_add(controls, control_json(&stats, i));
 	json_object_object_add(answer, "controls", controls);
+	json_object_object_add(answer, "confined", confined_json(control, &stats));
 	return answer;
 }

@@ -255,7 +255,8 @@ static int finish(struct back *back, int exit_status)
 	struct run_status status = {.exit_status = exit_status, .left_behind = has_children()};
 
 	if (back->engine && back->plan->options.stats != RUN_STATS_NONE)
-		run_stats_print(back->engine, &back->plan->pids, back->plan->options.stats);
+		run_stats_print(back->engine, back->journal, &back->plan->pids,
+				back->plan->options.stats);
 	if (back->trace)
 		trace_finish(back->trace);
 	if (write(back->status_fd, &status, sizeof(status)) != sizeof(status))

@@ -5,7 +5,8 @@
 #include "supervisor/engine.h"
 #include "supervisor/run/run.h"
 
-/* Prints what ENGINE has counted to standard error, as text or as one JSON object. */
-void run_stats_print(struct engine *engine, const struct nvabi_pids *pids, enum run_stats form);
+/* Prints what ENGINE has counted in JOURNAL to standard error, as text or as one JSON object. */
+void run_stats_print(struct engine *engine, struct journal *journal, const struct nvabi_pids *pids,
+		     enum run_stats form);
 
 #endif

@@ -338,6 +338,21 @@ Test(refuse, an_unknown_call_is_answered_as_the_driver_answers_it)
 	cr_assert_eq(status, 0x22);
 }
 
+Test(refuse, a_call_goes_by_the_drivers_name)
+{
+	const struct nvabi_version version = {.major = 580, .minor = 95, .patch = 5, .parts = 3};
+	struct nvabi_abi *abi;
+
+	cr_assert_eq(nvabi_abi_open(&version, &abi), 0);
+	cr_assert_str_eq(refused_name(abi, NVABI_CONTROL, 0x2080018d),
+			 "NV2080_CTRL_CMD_GPU_GET_PIDS");
+	cr_assert_str_eq(refused_name(abi, NVABI_MEMORY_CLASS, 0x71),
+			 "NV01_MEMORY_SYSTEM_OS_DESCRIPTOR");
+	cr_assert_null(refused_name(abi, NVABI_CONTROL, 0x7fffffff));
+	cr_assert_null(refused_name(NULL, NVABI_CONTROL, 0x2080018d));
+	nvabi_abi_close(abi);
+}
+
 static const struct journal_refused *row_of(const struct journal_refused *rows, uint32_t count,
 					    const char *label, uint32_t kind, uint32_t number)
 {
@@ -348,6 +363,8 @@ static const struct journal_refused *row_of(const struct journal_refused *rows, 
 	return NULL;
 }
 
+static const struct nvabi_version driver = {.major = 580, .minor = 95, .patch = 5, .parts = 3};
+
 Test(refuse, calls_are_counted_by_container_and_number)
 {
 	static struct journal_refused rows[JOURNAL_REFUSED];
@@ -356,11 +373,11 @@ Test(refuse, calls_are_counted_by_container_and_number)
 	uint32_t count;
 
 	for (uint32_t i = 0; i < 3; i++)
-		refused_count(journal, "one", MPU_CONFINE_ON,
+		refused_count(journal, "one", MPU_CONFINE_ON, &driver,
 			      &(struct refused_call){.kind = NVABI_CONTROL, .number = 7});
-	refused_count(journal, "two", MPU_CONFINE_ON,
+	refused_count(journal, "two", MPU_CONFINE_ON, &driver,
 		      &(struct refused_call){.kind = NVABI_CONTROL, .number = 7});
-	refused_count(journal, "one", MPU_CONFINE_ON,
+	refused_count(journal, "one", MPU_CONFINE_ON, &driver,
 		      &(struct refused_call){.kind = NVABI_ESCAPE, .number = 7});
 	count = refused_rows(journal, rows, &forgotten);
 	cr_assert_eq(count, 3);
@@ -378,7 +395,7 @@ Test(refuse, one_container_cannot_fill_the_table)
 	uint32_t count;
 
 	for (uint32_t i = 0; i < 10000; i++)
-		refused_count(journal, "loud", MPU_CONFINE_ON,
+		refused_count(journal, "loud", MPU_CONFINE_ON, &driver,
 			      &(struct refused_call){.kind = NVABI_CONTROL, .number = i});
 	count = refused_rows(journal, rows, &forgotten);
 	cr_assert_eq(count, REFUSED_ROWS + 1);
@@ -397,7 +414,7 @@ Test(refuse, of_many_containers_the_ones_that_are_quiet_longest_are_forgotten)
 
 	for (int i = 0; i < JOURNAL_REFUSED + 10; i++) {
 		snprintf(label, sizeof(label), "c%d", i);
-		refused_count(journal, label, MPU_CONFINE_ON,
+		refused_count(journal, label, MPU_CONFINE_ON, &driver,
 			      &(struct refused_call){.kind = NVABI_CONTROL, .number = 1});
 	}
 	count = refused_rows(journal, rows, &forgotten);
