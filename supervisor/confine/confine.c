@@ -194,6 +194,7 @@ static void execute(struct confined *call)
 		return;
 	}
 	memcpy(lane->area, translation->area, translation->used);
+	lane->used = translation->used;
 	atomic_store(&call->slot->phase, JOURNAL_IN_DRIVER);
 	before = traced_now ? engine_now_ns() : 0;
 	error = lane_call(lane, &call->request, &result);
