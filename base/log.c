@@ -12,7 +12,7 @@
  * others without end. */
 enum { PER_SECOND = 10, PLACES = 256 };
 
-static enum log_level max_level = LOG_LEVEL_WARNING;
+static unsigned int max_level = LOG_LEVEL_WARNING;
 
 void log_set_level(enum log_level level)
 {
@@ -87,14 +87,15 @@ static void write_line(char *line, int length, size_t room)
 	(void)!write(STDERR_FILENO, line, (size_t)length);
 }
 
-void log_line(enum log_level level, const char *message, const char *fields, ...)
+void log_line(unsigned int said, const char *message, const char *fields, ...)
 {
 	static const char *const names[] = {"error", "warning", "info", "debug"};
 	char line[1024], text[768], more[768];
+	const unsigned int level = said & ~(unsigned int)LOG_FEW;
 	unsigned int dropped = 0;
 	va_list args;
 
-	if (level > max_level || (level <= LOG_LEVEL_WARNING &&
+	if (level > max_level || (said <= LOG_LEVEL_WARNING &&
 				  !may_come((uintptr_t)__builtin_return_address(0), &dropped)))
 		return;
 	if (dropped)

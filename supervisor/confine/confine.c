@@ -1,5 +1,6 @@
-/* The life of one ioctl of a confined container, from top to bottom. Nothing that lies in the target's
- * memory is let through: what decides is copied once, and the copy is what the driver gets. */
+/* The life of one ioctl of a confined container, from top to bottom. Nothing that lies in the
+ * target's memory is let through: what decides is copied once, and the copy is what the driver
+ * gets. */
 #include "supervisor/confine/confine.h"
 
 #include "base/cleanup.h"
@@ -39,9 +40,8 @@ static int write_status(const struct confined *call, uint32_t status)
 static void let_continue(struct confined *call)
 {
 	atomic_fetch_add_explicit(&call->executor->counters->continued, 1, memory_order_relaxed);
-	listener_answer(
-	    call->listener, call->slot->notification.id,
-	    (struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
+	listener_answer(call->listener, call->slot->notification.id,
+			(struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
 }
 
 static bool only_logs(const struct confined *call)
@@ -82,7 +82,8 @@ static uint64_t coarse_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* The driver knows the target by its proxy's number, and so does its accounting after the end of both. */
+/* The driver knows the target by its proxy's number, and so does its accounting after the end of
+ * both. */
 static void remember_proxy(struct confined *call, pid_t proxy)
 {
 	if (roster_due(&call->executor->recent, proxy, coarse_ms()))
@@ -96,8 +97,8 @@ static int give_descriptor(struct confined *call, struct record *record)
 
 	if (call->request.out_fd < 0 || record->installed >= 0)
 		return 0;
-	number = notify_give_fd(call->listener->fd, call->slot->notification.id,
-				call->request.out_fd);
+	number =
+	    notify_give_fd(call->listener->fd, call->slot->notification.id, call->request.out_fd);
 	close(steal_fd(&call->request.out_fd));
 	if (number < 0)
 		return number;
@@ -112,8 +113,8 @@ static void warn_unwritten(const struct confined *call, int error)
 		    call->slot->notification.pid, strerror(-error));
 }
 
-/* The driver has answered RESULT: its answer to the target, then the lane for the next. What we hold of
- * the target's files is closed before, so that its close() is the last. */
+/* The driver has answered RESULT: its answer to the target, then the lane for the next. What we
+ * hold of the target's files is closed before, so that its close() is the last. */
 static void finish(struct confined *call, struct lane *lane, int result)
 {
 	struct record *record = (struct record *)(void *)lane->area;
@@ -136,7 +137,7 @@ static void finish(struct confined *call, struct lane *lane, int result)
 /* Never EINTR or EAGAIN: NVIDIA's libraries would make a call again that was made perhaps. */
 static void lose(struct confined *call, struct lane *lane)
 {
-	log_error("a driver call fails: the process that made it for its caller has ended",
+	log_error("a driver call fails: the proxy that made it for its caller has ended",
 		  "container=%s pid=%u", call->listener->container->label,
 		  call->slot->notification.pid);
 	answer(call, -EIO);
@@ -168,15 +169,15 @@ static void no_lane(struct confined *call, int error)
 		call_trouble(call->listener, call->slot, -EIO);
 }
 
-/* 1. Who stands for the target. 2. All that the driver will see, as it will see it. 3. Was it the trapped
- * thread's? 4. The driver. */
+/* 1. Who stands for the target. 2. All that the driver will see, as it will see it. 3. Was it the
+ * trapped thread's? 4. The driver. */
 static void execute(struct confined *call)
 {
 	struct engine *engine = call->listener->engine;
 	struct translation *translation = &call->translation;
 	int error = 0, result = 0;
-	struct lane *lane = proxies_lane(engine->proxies, &call->target,
-					 call->listener->container->label, &error);
+	struct lane *lane =
+	    proxies_lane(engine->proxies, &call->target, call->listener->container->label, &error);
 	uint64_t before;
 
 	if (!lane) {
@@ -235,8 +236,8 @@ static void act(struct confined *call, enum verdict verdict)
 	}
 }
 
-/* A number in a register is all there is to UVM's calls; they are bound to the caller's memory. A request
- * that RM would take for one of its own is none of them: it has no size. */
+/* A number in a register is all there is to UVM's calls; they are bound to the caller's memory. A
+ * request that RM would take for one of its own is none of them: it has no size. */
 static enum verdict decide_uvm(struct confined *call)
 {
 	enum verdict verdict =
@@ -311,11 +312,12 @@ static bool can_be_served(struct listener *listener)
 	if (engine->policy && (logs || engine->options.nursery >= 0))
 		return true;
 	if (!atomic_exchange(&listener->container->warned_unserved, true))
-		log_error(engine->policy ? "a confined container cannot make driver calls: mpu has no "
-					   "process to make them with (restart it)"
-					 : "a confined container cannot make driver calls: of this "
-					   "driver release no calls are known (take another driver, "
-					   "or leave --confine out)",
+		log_error(engine->policy
+			      ? "a confined container cannot make driver calls: mpu has no "
+				"process to make them with (restart it)"
+			      : "a confined container cannot make driver calls: of this "
+				"driver release no calls are known (take another driver, "
+				"or leave --confine out)",
 			  "container=%s", listener->container->label);
 	return false;
 }
@@ -337,13 +339,13 @@ static bool has_memory(struct executor *executor)
 void confine_received(struct executor *executor, struct listener *listener,
 		      struct journal_slot *slot)
 {
-	struct confined call __attribute__((cleanup(release))) = {
-	    .executor = executor,
-	    .listener = listener,
-	    .slot = slot,
-	    .confine = listener->entry->settings.confine,
-	    .target = TARGET_NONE,
-	    .fd = -1};
+	struct confined call
+	    __attribute__((cleanup(release))) = {.executor = executor,
+						 .listener = listener,
+						 .slot = slot,
+						 .confine = listener->entry->settings.confine,
+						 .target = TARGET_NONE,
+						 .fd = -1};
 
 	if (!can_be_served(listener)) {
 		if (only_logs(&call))
@@ -393,14 +395,14 @@ static void drop(struct confined *call, struct lane *lane)
 void confine_taken_up(struct executor *executor, struct listener *listener,
 		      struct journal_slot *slot)
 {
-	struct confined call __attribute__((cleanup(release))) = {
-	    .executor = executor,
-	    .listener = listener,
-	    .slot = slot,
-	    .confine = listener->entry->settings.confine,
-	    .target = TARGET_NONE,
-	    .request = {.fd = -1, .out_fd = -1},
-	    .fd = -1};
+	struct confined call
+	    __attribute__((cleanup(release))) = {.executor = executor,
+						 .listener = listener,
+						 .slot = slot,
+						 .confine = listener->entry->settings.confine,
+						 .target = TARGET_NONE,
+						 .request = {.fd = -1, .out_fd = -1},
+						 .fd = -1};
 	bool was_sent = slot->lane && atomic_load(&slot->phase) >= JOURNAL_IN_DRIVER;
 	struct lane *lane = slot->lane ? proxies_resume(listener->engine->proxies, slot) : NULL;
 

@@ -4,8 +4,8 @@
 
 #include "supervisor/engine-private.h"
 
-/* What a container's processes call is looked up in the policy, copied, and made by their proxies; or
- * it is refused. Answers the target. */
+/* What a container's processes call is looked up in the policy, copied, and made by their proxies;
+ * or it is refused. Answers the target. */
 void confine_received(struct executor *executor, struct listener *listener,
 		      struct journal_slot *slot);
 

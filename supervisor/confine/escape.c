@@ -39,8 +39,8 @@ static bool is_way_open(const struct confined *call, const struct nvabi_rule *ru
 {
 	const bool strict = call->confine & MPU_CONFINE_STRICT;
 
-	if (strict && (rule->pattern ||
-		       (rule->way == NVABI_WAY_CONTINUE && rule->kind != NVABI_UVM)))
+	if (strict &&
+	    (rule->pattern || (rule->way == NVABI_WAY_CONTINUE && rule->kind != NVABI_UVM)))
 		return false;
 	return rule->way != NVABI_WAY_FIRMWARE || call->listener->engine->options.driver.is_open;
 }
@@ -74,7 +74,8 @@ uint32_t escape_status_offset(const struct confined *call)
 	return is_short(call) ? call->rule->short_status : call->rule->status;
 }
 
-/* Before the status of the longer form, from 525 on; before that its 40 bytes end with the status. */
+/* Before the status of the longer form, from 525 on; before that its 40 bytes end with the status.
+ */
 static uint32_t alloc_flags(const struct confined *call, const uint8_t *params)
 {
 	if (is_short(call) || call->rule->status < ALLOC_FLAGS + sizeof(uint32_t))
@@ -90,8 +91,7 @@ static enum verdict take_behind(struct confined *call, uint64_t address, uint64_
 	struct translation *translation = &call->translation;
 
 	if (address && length && length <= PARAMS_MAX)
-		call->behind =
-		    translation_take(translation, address, length, NVABI_IN | NVABI_OUT);
+		call->behind = translation_take(translation, address, length, NVABI_IN | NVABI_OUT);
 	if (translation->error)
 		return VERDICT_TROUBLE;
 	if (!call->behind)
@@ -146,7 +146,8 @@ static enum verdict decide_control(struct confined *call, const uint8_t *params)
 	return take_behind(call, control.params, control.paramsSize);
 }
 
-/* NV01_EVENT is no class: the driver takes that of the event's parameters. All of them have the same. */
+/* NV01_EVENT is no class: the driver takes that of the event's parameters. All of them have the
+ * same. */
 static enum verdict decide_event(struct confined *call, const uint8_t *params)
 {
 	enum verdict verdict = escape_look_up(call, NVABI_CLASS, NV01_EVENT_OS_EVENT);
@@ -158,9 +159,9 @@ static enum verdict decide_event(struct confined *call, const uint8_t *params)
 	verdict = take_behind(call, get_u64(params, ALLOC_PARAMS), size);
 	if (verdict != VERDICT_EXECUTE || !call->behind)
 		return verdict;
-	verdict = escape_look_up(
-	    call, NVABI_CLASS,
-	    get_u32(call->translation.area + call->behind, NVABI_EVENT_SUBCLASS));
+	verdict =
+	    escape_look_up(call, NVABI_CLASS,
+			   get_u32(call->translation.area + call->behind, NVABI_EVENT_SUBCLASS));
 	if (verdict == VERDICT_EXECUTE && call->inner->size != size)
 		return refuse(call, NVABI_CLASS, call->inner->number, call->inner);
 	return verdict;
@@ -190,8 +191,7 @@ static enum verdict decide_by_field(struct confined *call, const uint8_t *params
 	/* What is passed on is read once more, the envelope too: any other call could be in it. */
 	if (verdict == VERDICT_CONTINUE && call->wrapped)
 		return refuse(call, kind, call->inner->number, call->inner);
-	if (verdict == VERDICT_EXECUTE &&
-	    !translation_is_allowed(call->inner, params, call->size))
+	if (verdict == VERDICT_EXECUTE && !translation_is_allowed(call->inner, params, call->size))
 		return refuse(call, kind, call->inner->number, call->inner);
 	return verdict;
 }
@@ -211,8 +211,8 @@ static int unwrap(struct confined *call)
 		return 0;
 	if (call->size != sizeof(xfer))
 		return -EINVAL;
-	result = memory_read((pid_t)call->slot->notification.pid, call->address, &xfer,
-			     sizeof(xfer));
+	result =
+	    memory_read((pid_t)call->slot->notification.pid, call->address, &xfer, sizeof(xfer));
 	if (result)
 		return result;
 	call->wrapped = true;
@@ -230,8 +230,8 @@ static int copy_own(struct confined *call)
 	if (!call->size)
 		call->own = translation_put(translation, call->address, "", 0, 0);
 	else
-		call->own = translation_take(translation, call->address, call->size,
-					     NVABI_IN | NVABI_OUT);
+		call->own =
+		    translation_take(translation, call->address, call->size, NVABI_IN | NVABI_OUT);
 	if (call->own)
 		return 0;
 	return translation->error ? translation->error : -EFAULT;
@@ -253,7 +253,7 @@ enum verdict escape_decide(struct confined *call)
 
 	if (result)
 		return result == -EFAULT || result == -EINVAL ? escape_answer(call, result)
-							       : VERDICT_TROUBLE;
+							      : VERDICT_TROUBLE;
 	if (call->number == NV_ESC_IOCTL_XFER_CMD)
 		return refuse(call, NVABI_ESCAPE, call->number, NULL);
 	verdict = escape_look_up(call, NVABI_ESCAPE, call->number);
@@ -309,10 +309,10 @@ static void translate_own(struct confined *call)
 
 	translation_fields(translation, call->rule, call->own, call->size, form);
 	if (call->number == NV_ESC_RM_CONTROL)
-		translate_behind(call, offsetof(struct nvos54_parameters, params),
-				 get_u32(translation->area,
-					 call->own +
-					     offsetof(struct nvos54_parameters, paramsSize)));
+		translate_behind(
+		    call, offsetof(struct nvos54_parameters, params),
+		    get_u32(translation->area,
+			    call->own + offsetof(struct nvos54_parameters, paramsSize)));
 	else if (call->number == NV_ESC_RM_ALLOC)
 		translate_behind(call, ALLOC_PARAMS, call->inner->size);
 	else if (call->inner)
@@ -322,12 +322,12 @@ static void translate_own(struct confined *call)
 /* An envelope of our own round what came in one. */
 static void translate_request(struct confined *call)
 {
-	struct nv_ioctl_xfer xfer = {.cmd = call->number,
-				     .size = call->size,
-				     .ptr = call->translation.seen + call->own};
+	struct nv_ioctl_xfer xfer = {
+	    .cmd = call->number, .size = call->size, .ptr = call->translation.seen + call->own};
 
 	call->request.fd = call->fd;
-	call->request.request = _IOC(_IOC_READ | _IOC_WRITE, NV_IOCTL_MAGIC, call->number, call->size);
+	call->request.request =
+	    _IOC(_IOC_READ | _IOC_WRITE, NV_IOCTL_MAGIC, call->number, call->size);
 	call->request.offset = call->own;
 	if (!call->wrapped)
 		return;

@@ -1,5 +1,5 @@
-/* A call of /dev/nvidiactl or /dev/nvidiaN: which one it is, whether it is allowed, and how it is made
- * by another process. */
+/* A call of /dev/nvidiactl or /dev/nvidiaN: which one it is, whether it is allowed, and how it is
+ * made by another process. */
 #ifndef SUPERVISOR_CONFINE_ESCAPE_H
 #define SUPERVISOR_CONFINE_ESCAPE_H
 
@@ -28,13 +28,14 @@ struct confined {
 	/* Who calls, and a duplicate of its open file; owned. */
 	struct target target;
 	int fd;
-	/* What is called: the number, and where its parameters lie, whether plain or in an envelope. */
+	/* What is called: the number, and where its parameters lie, whether plain or in an
+	 * envelope. */
 	uint32_t number, size;
 	uint64_t address;
 	bool wrapped;
 	/* The rules for it and for what its parameters name, where these are told apart further. */
 	const struct nvabi_rule *rule, *inner;
-	uint32_t own;	/* the ioctl's parameters, in the area */
+	uint32_t own;	 /* the ioctl's parameters, in the area */
 	uint32_t behind; /* those of a control or class; 0: none */
 	struct translation translation;
 	struct lane_request request;
@@ -51,8 +52,8 @@ enum verdict escape_look_up(struct confined *call, uint32_t kind, uint32_t numbe
 /* The driver answers ERRNUM, negative. */
 enum verdict escape_answer(struct confined *call, int errnum);
 
-/* What was gathered becomes a call in a lane whose area the proxy has at ADDRESS. Trouble is left in
- * call->translation.error. */
+/* What was gathered becomes a call in a lane whose area the proxy has at ADDRESS. Trouble is left
+ * in call->translation.error. */
 void escape_translate(struct confined *call, uint64_t address);
 
 /* Where the NV_STATUS of a control, class, heap function or memory class stands in the ioctl's own

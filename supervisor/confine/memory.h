@@ -16,7 +16,8 @@ enum proxy_descriptor {
 	PROXY_END = PROXY_WORKERS_ENDS + PROXY_LANES,
 };
 
-enum { PROXY_PAGE = 4096, LANE_RECORD = 2 * PROXY_PAGE };
+/* The largest page of any kernel. */
+enum { PROXY_PAGE = 64 << 10, LANE_RECORD = PROXY_PAGE };
 
 struct lane_memory {
 	union {
@@ -24,6 +25,8 @@ struct lane_memory {
 		unsigned char room[LANE_RECORD];
 	};
 	unsigned char area[LANE_AREA];
+	/* Nobody's: a driver that goes on behind an area finds an end. */
+	unsigned char guard[PROXY_PAGE];
 };
 
 _Static_assert(sizeof(struct lane_record) <= LANE_RECORD, "records have room");

@@ -88,7 +88,16 @@ static void answer(unsigned int lane, const struct lane_message *message, enum l
 	}
 }
 
-/* Waits for one order on LANE and obeys. */
+/* Closes what came with an order, but for what the call has returned. */
+static void put_away(int *fds, size_t *count, int returned)
+{
+	for (; *count; --*count)
+		if (fds[*count - 1] != returned)
+			close(fds[*count - 1]);
+}
+
+/* Waits for one order on LANE and obeys. The target's close() must be the last once its call has
+ * returned: nothing of its files is held any more when the answer goes out. */
 static void obey(unsigned int lane)
 {
 	struct lane_message message;
@@ -105,6 +114,7 @@ static void obey(unsigned int lane)
 			lanes[lane].turn = message.turn;
 			call(lane, fds, count);
 		}
+		put_away(fds, &count, lanes[lane].returned);
 		answer(lane, &message, LANE_RESULT);
 		break;
 	case LANE_ASK:
@@ -115,9 +125,7 @@ static void obey(unsigned int lane)
 		forget(lane);
 		break;
 	}
-	while (count--)
-		if (fds[count] != lanes[lane].returned)
-			close(fds[count]);
+	put_away(fds, &count, lanes[lane].returned);
 }
 
 static void *lane_thread(void *argument)
@@ -257,6 +265,9 @@ static int become(const struct proxy_start *start)
 	if (memory == MAP_FAILED)
 		return -errno;
 	memory->address = (uint64_t)(uintptr_t)memory;
+	for (unsigned int i = 0; i < PROXY_LANES; i++)
+		if (mprotect(memory->lane[i].guard, sizeof(memory->lane[i].guard), PROT_NONE))
+			return -errno;
 	be_as_mortal_as(request->target);
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_NOFILE, DESCRIPTORS);

@@ -30,9 +30,9 @@ const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number)
 }
 
 /* The same in all public releases, 515.43.04 to 595.45.04: nvidia_ioctl() makes EINVAL of whatever
- * RmIoctl() does not know, uvm_ioctl() ends in EINVAL, nvkms_ioctl_common() makes EPERM of an unknown
- * command; resControlLookup(), serverAllocResourceUnderLock(), RmDeprecatedVidHeapControl() and
- * RmDeprecatedAllocMemory() give a status. */
+ * RmIoctl() does not know, uvm_ioctl() ends in EINVAL, nvkms_ioctl_common() makes EPERM of an
+ * unknown command; resControlLookup(), serverAllocResourceUnderLock(), RmDeprecatedVidHeapControl()
+ * and RmDeprecatedAllocMemory() give a status. */
 int refused_answer(uint32_t kind, uint32_t *status)
 {
 	static const uint32_t statuses[] = {[NVABI_CONTROL] = NV_ERR_NOT_SUPPORTED,
@@ -62,8 +62,8 @@ static const char *words_of(uint32_t capabilities, char *words, size_t size)
 	return words;
 }
 
-static void log_first(const char *label, uint32_t confine, const struct nvabi_version *driver,
-		      const struct refused_call *call)
+static void log_first(unsigned int level, const char *label, uint32_t confine,
+		      const struct nvabi_version *driver, const struct refused_call *call)
 {
 	const struct nvabi_rule *rule = call->rule;
 	char words[MPU_CONFINE_TEXT];
@@ -73,11 +73,12 @@ static void log_first(const char *label, uint32_t confine, const struct nvabi_ve
 	nvabi_abi_open(driver, &abi);
 	name = refused_name(abi, call->kind, call->number);
 
-	log_warning(confine & MPU_CONFINE_LOG ? "a driver call that would be refused"
-					      : "a driver call was refused",
-		    "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
-		    call->number, name ? name : "?",
-		    rule ? words_of(rule->capabilities, words, sizeof(words)) : "?");
+	log_line(level,
+		 confine & MPU_CONFINE_LOG ? "a driver call that would be refused"
+					   : "a driver call was refused",
+		 "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
+		 call->number, name ? name : "?",
+		 rule ? words_of(rule->capabilities, words, sizeof(words)) : "?");
 	nvabi_abi_close(abi);
 }
 
@@ -106,8 +107,8 @@ static struct journal_refused *find(struct journal_refusals *table, const char *
 	return NULL;
 }
 
-/* A free row, or the one that was counted in longest ago. */
-static struct journal_refused *make_room(struct journal_refusals *table)
+/* A free row, or the one that was counted in longest ago, which is forgotten then. */
+static struct journal_refused *make_room(struct journal_refusals *table, bool *forgets)
 {
 	struct journal_refused *oldest = &table->row[0];
 
@@ -120,6 +121,7 @@ static struct journal_refused *make_room(struct journal_refusals *table)
 			oldest = row;
 	}
 	table->forgotten += oldest->count;
+	*forgets = true;
 	return oldest;
 }
 
@@ -137,16 +139,16 @@ static void begin_row(struct journal_refusals *table, struct journal_refused *ro
 
 /* Counts, and returns the row where it is new. */
 static const struct journal_refused *count(struct journal_refusals *table, const char *label,
-					   uint32_t kind, uint32_t number)
+					   uint32_t kind, uint32_t number, bool *forgets)
 {
 	uint32_t rows;
 	struct journal_refused *row = find(table, label, kind, number, &rows);
 	bool is_new = !row;
 
 	if (!row && rows >= REFUSED_ROWS && kind != REFUSED_OTHERS)
-		return count(table, label, REFUSED_OTHERS, 0);
+		return count(table, label, REFUSED_OTHERS, 0, forgets);
 	if (!row) {
-		row = make_room(table);
+		row = make_room(table, forgets);
 		begin_row(table, row, label, kind, number);
 	}
 	row->count++;
@@ -158,10 +160,10 @@ void refused_count(struct journal *journal, const char *label, uint32_t confine,
 		   const struct nvabi_version *driver, const struct refused_call *call)
 {
 	const struct journal_refused *row;
-	bool is_new, is_other;
+	bool is_new, is_other, forgets = false;
 
 	pthread_mutex_lock(&lock);
-	row = count(journal_refusals(journal), label, call->kind, call->number);
+	row = count(journal_refusals(journal), label, call->kind, call->number, &forgets);
 	is_new = row;
 	is_other = row && row->kind == REFUSED_OTHERS;
 	pthread_mutex_unlock(&lock);
@@ -169,7 +171,9 @@ void refused_count(struct journal *journal, const char *label, uint32_t confine,
 		log_warning("a container is refused more different driver calls than are listed",
 			    "container=%s listed=%d", label, REFUSED_ROWS);
 	else if (is_new)
-		log_first(label, confine, driver, call);
+		/* Rows bound how many there are, unless they come and go. */
+		log_first(LOG_LEVEL_WARNING | (forgets ? 0 : (unsigned int)LOG_FEW), label, confine,
+			  driver, call);
 }
 
 uint32_t refused_rows(struct journal *journal, struct journal_refused rows[JOURNAL_REFUSED],

@@ -1,5 +1,5 @@
-/* Calls that a confined container may not make: answered as the driver answers a call that it does not
- * know, logged once for each call and container, and counted. */
+/* Calls that a confined container may not make: answered as the driver answers a call that it does
+ * not know, logged once for each call and container, and counted. */
 #ifndef SUPERVISOR_CONFINE_REFUSE_H
 #define SUPERVISOR_CONFINE_REFUSE_H
 
@@ -17,8 +17,8 @@ const char *refused_kind_name(uint32_t kind);
 /* The driver's own name for it, or NULL where none is public. ABI may be NULL. */
 const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number);
 
-/* How the driver answers a call of KIND that it does not know: an errno of the ioctl, negative, or 0
- * with the NV_STATUS for its parameters in STATUS. */
+/* How the driver answers a call of KIND that it does not know: an errno of the ioctl, negative, or
+ * 0 with the NV_STATUS for its parameters in STATUS. */
 int refused_answer(uint32_t kind, uint32_t *status);
 
 /* One call, of whatever sizes. */
@@ -30,12 +30,14 @@ struct refused_call {
 /* Rows of one container; what else it is refused is counted in one row more, of this kind. */
 enum { REFUSED_ROWS = 64, REFUSED_OTHERS = UINT32_MAX };
 
-/* Counts CALL of the container LABEL, whose settings are CONFINE, in JOURNAL, and logs it where it is
- * the first of its kind there, by its name in the release that stands for DRIVER. From any thread. */
+/* Counts CALL of the container LABEL, whose settings are CONFINE, in JOURNAL, and logs it where it
+ * is the first of its kind there, by its name in the release that stands for DRIVER. From any
+ * thread. */
 void refused_count(struct journal *journal, const char *label, uint32_t confine,
 		   const struct nvabi_version *driver, const struct refused_call *call);
 
-/* Copies the rows in use into ROWS, returns how many; FORGOTTEN: the calls of rows that had to go. */
+/* Copies the rows in use into ROWS, returns how many; FORGOTTEN: the calls of rows that had to go.
+ */
 uint32_t refused_rows(struct journal *journal, struct journal_refused rows[JOURNAL_REFUSED],
 		      uint64_t *forgotten);
 

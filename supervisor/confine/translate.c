@@ -166,8 +166,7 @@ static void take_pointer(struct translation *translation, const struct nvabi_poi
 	uint64_t address, behind;
 	uint32_t to = 0;
 
-	if (pointer->offset + sizeof(address) > length ||
-	    (form == FORM_SHORT && pointer->whole))
+	if (pointer->offset + sizeof(address) > length || (form == FORM_SHORT && pointer->whole))
 		return;
 	address = get_u64(params, pointer->offset);
 	if (!address)
@@ -204,10 +203,10 @@ static void take_descriptor(struct translation *translation,
 	if (number < 0 && form == FORM_WRONG)
 		return;
 	if (number < 0) {
-		translation->record->returned =
-		    (struct field){.offset = offset,
-				   .width = descriptor->width,
-				   .value = get_field(translation->area + offset, descriptor->width)};
+		translation->record->returned = (struct field){
+		    .offset = offset,
+		    .width = descriptor->width,
+		    .value = get_field(translation->area + offset, descriptor->width)};
 		request->out_offset = offset;
 		request->out_width = descriptor->width;
 		return;

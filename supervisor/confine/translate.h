@@ -41,7 +41,8 @@ struct field {
 struct record {
 	uint64_t id; /* of the notification */
 	uint32_t piece_count, field_count;
-	struct piece piece[RECORD_PIECES]; /* the ioctl's own parameters first: they are written last */
+	struct piece
+	    piece[RECORD_PIECES]; /* the ioctl's own parameters first: they are written last */
 	struct field field[RECORD_FIELDS];
 	struct field returned; /* the descriptor that the driver may return; width 0: none */
 	int32_t installed;     /* its number in the target, or -1 */
@@ -61,9 +62,9 @@ struct translation {
 	int error; /* the first trouble of our own, negative */
 };
 
-/* Begins one in AREA of SIZE bytes for TARGET's notification ID. AREA is memory of our own, to be copied
- * into the lane's when all is there (struct lane says why): `seen` must be set before pointers are
- * made. REQUEST is borrowed. */
+/* Begins one in AREA of SIZE bytes for TARGET's notification ID. AREA is memory of our own, to be
+ * copied into the lane's when all is there (struct lane says why): `seen` must be set before
+ * pointers are made. REQUEST is borrowed. */
 void translation_begin(struct translation *translation, const struct target *target,
 		       bool use_pidfd_thread, uint8_t *area, uint32_t size, uint64_t id,
 		       struct lane_request *request);
@@ -71,18 +72,18 @@ void translation_begin(struct translation *translation, const struct target *tar
 /* Closes the descriptors that were taken for the call, and one that it returned. */
 void translation_end(struct lane_request *request);
 
-/* Puts BYTES, LENGTH of them that were read from the target's ADDRESS before, into the area. Returns
- * their offset, 0 where there is no room. */
+/* Puts BYTES, LENGTH of them that were read from the target's ADDRESS before, into the area.
+ * Returns their offset, 0 where there is no room. */
 uint32_t translation_put(struct translation *translation, uint64_t address, const void *bytes,
 			 uint32_t length, uint32_t directions);
 
-/* Gathers LENGTH bytes of the target's memory at ADDRESS. Returns their offset, or 0 where there are
- * none, they cannot be read, or are too many. */
+/* Gathers LENGTH bytes of the target's memory at ADDRESS. Returns their offset, or 0 where there
+ * are none, they cannot be read, or are too many. */
 uint32_t translation_take(struct translation *translation, uint64_t address, uint64_t length,
 			  uint32_t directions);
 
-/* The u64 at OFFSET of the area, a pointer of the target's, becomes one to TO, an offset of the area,
- * or where that is 0 one that nobody can read. */
+/* The u64 at OFFSET of the area, a pointer of the target's, becomes one to TO, an offset of the
+ * area, or where that is 0 one that nobody can read. */
 void translation_point(struct translation *translation, uint32_t offset, uint32_t to);
 
 /* LENGTH bytes more, of nobody's, all zero. */
@@ -95,8 +96,8 @@ enum translation_form {
 	FORM_WRONG, /* neither: the driver refuses them, and follows nothing in them before */
 };
 
-/* Pointers and descriptors of RULE in the parameters of LENGTH bytes at BASE of the area. Those of a
- * wrong form lead nowhere. */
+/* Pointers and descriptors of RULE in the parameters of LENGTH bytes at BASE of the area. Those of
+ * a wrong form lead nowhere. */
 void translation_fields(struct translation *translation, const struct nvabi_rule *rule,
 			uint32_t base, uint32_t length, enum translation_form form);
 
@@ -109,9 +110,9 @@ void translation_restore(uint8_t *area);
 /* Whether what a successor finds in AREA is a record of notification ID, and sound. */
 bool translation_is_sound(const uint8_t *area, uint32_t size, uint64_t id);
 
-/* Writes what the driver may have changed to the target TID, what is written last first; the target of
- * LISTENER's notification must still wait. Returns 0; -EFAULT where the ioctl's own parameters cannot
- * be written any more; -ESRCH where nobody waits; or -errno. */
+/* Writes what the driver may have changed to the target TID, what is written last first; the target
+ * of LISTENER's notification must still wait. Returns 0; -EFAULT where the ioctl's own parameters
+ * cannot be written any more; -ESRCH where nobody waits; or -errno. */
 int translation_scatter(int listener, pid_t tid, uint8_t *area);
 
 #endif

@@ -1,5 +1,5 @@
-/* Confined processes go by their proxies' numbers at the driver. mpud tells of its own proxies; those of
- * mpu-run are told by their names. */
+/* Confined processes go by their proxies' numbers at the driver. mpud tells of its own proxies;
+ * those of mpu-run are told by their names. */
 #include "supervisor/mpuctl/ps-proxies.h"
 
 #include "base/cleanup.h"
@@ -22,8 +22,8 @@ static bool read_text(const char *pid, const char *file, char *text, size_t size
 	return opened && fgets(text, (int)size, opened);
 }
 
-/* mpu-proxy: python3[4711] in web. The command's name is the target's own choice: the last bracket that
- * is followed by the container's name counts. */
+/* mpu-proxy: python3[4711] in web. The command's name is the target's own choice: the last bracket
+ * that is followed by the container's name counts. */
 pid_t ps_proxy_target(const char *title)
 {
 	const char *place = NULL;
@@ -57,7 +57,8 @@ static bool add(struct proxied *proxied, pid_t proxy, pid_t target)
 	return true;
 }
 
-/* A container could call a process of its own like that, but has it in a PID namespace of its own. */
+/* A container could call a process of its own like that, but has it in a PID namespace of its own.
+ */
 static void add_named(struct proxied *proxied)
 {
 	cleanup_dir DIR *dir = opendir("/proc");

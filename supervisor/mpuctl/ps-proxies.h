@@ -5,7 +5,8 @@
 
 #include <json-c/json.h>
 
-/* Fills PROXIED, to be freed, with what mpud's STATUS (or NULL) tells of and what processes are called. */
+/* Fills PROXIED, to be freed, with what mpud's STATUS (or NULL) tells of and what processes are
+ * called. */
 void ps_find_proxies(struct json_object *status, struct proxied *proxied);
 void ps_free_proxies(struct proxied *proxied);
 #define cleanup_proxied __attribute__((cleanup(ps_free_proxies)))

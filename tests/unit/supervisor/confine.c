@@ -1,5 +1,5 @@
-/* A target's parameters gathered for its proxy and scattered back, with this process as the target; what
- * is refused, and how it is counted. */
+/* A target's parameters gathered for its proxy and scattered back, with this process as the target;
+ * what is refused, and how it is counted. */
 #include "nvabi/rm.h"
 #include "supervisor/bytes.h"
 #include "supervisor/confine/refuse.h"
@@ -130,8 +130,9 @@ Test(translate, no_address_of_the_targets_choice_is_left)
 			struct params *seen;
 
 			begin();
-			seen = (struct params *)(void *)(area +
-							 gather(&params, (enum translation_form)form));
+			seen =
+			    (struct params *)(void *)(area +
+						      gather(&params, (enum translation_form)form));
 			if (counts[i] > 100 || form == FORM_WRONG) {
 				cr_assert_eq(seen->list, TRANSLATE_UNREADABLE);
 				continue;
@@ -172,9 +173,8 @@ static const struct nvabi_pointer squares[] = {
     {.offset = 0,
      .directions = NVABI_OUT,
      .length = {.offset = 8, .width = 4, .scale = 4, .square = true, .limit = 32}}};
-static const struct nvabi_rule square = {.size = sizeof(struct params),
-					 .pointers = squares,
-					 .pointer_count = 1};
+static const struct nvabi_rule square = {
+    .size = sizeof(struct params), .pointers = squares, .pointer_count = 1};
 
 Test(translate, lengths_are_squared_where_the_driver_squares_them)
 {
