@@ -14,8 +14,14 @@
 /* How often those are looked at that are held back, and how long. */
 enum { TICK_NS = 20000000, LONGEST_MS = 1000 };
 
-/* One a thread that calls: a program of more threads than this is told less of. */
-enum { HELD_MAX = 4096 };
+/* One a thread that calls, some hundred bytes to some hundred KiB each: a program that goes to such
+ * lengths is told less of. */
+enum { HELD_BYTES = 16 << 20 };
+
+static size_t size_of(const struct trace_call *call)
+{
+	return sizeof(*call) + call->argument.size + call->entered.room;
+}
 
 enum activity {
 	IN_CALL,   /* the thread waits in this very call */
@@ -84,7 +90,7 @@ static void look(struct held *held)
 			continue;
 		}
 		*link = call->next;
-		held->count--;
+		held->bytes -= size_of(call);
 		held->finish(held->context, call);
 	}
 }
@@ -96,7 +102,7 @@ static void let_go(struct held *held)
 		struct trace_call *call = held->first;
 
 		held->first = call->next;
-		held->count--;
+		held->bytes -= size_of(call);
 		if (!has_ended(call))
 			call->end = TRACE_UNSEEN;
 		held->finish(held->context, call);
@@ -159,12 +165,12 @@ void held_put(struct held *held, struct trace_call *call)
 	pthread_mutex_lock(&held->lock);
 	if (!held->started)
 		start(held);
-	if (held->count >= HELD_MAX) {
+	if (held->bytes + size_of(call) > HELD_BYTES) {
 		held->finish(held->context, call);
 	} else {
 		call->next = held->first;
 		held->first = call;
-		held->count++;
+		held->bytes += size_of(call);
 		if (!call->next)
 			pthread_cond_signal(&held->wake);
 	}
@@ -180,7 +186,7 @@ void held_settle(struct held *held, pid_t tid, uint64_t address, uint32_t size)
 		if (call->tid != tid)
 			continue;
 		*link = call->next;
-		held->count--;
+		held->bytes -= size_of(call);
 		trace_call_read_status(call, address, size);
 		held->finish(held->context, call);
 		break;

@@ -14,7 +14,7 @@ struct held {
 	pthread_t thread;
 	bool started, stopping;
 	struct trace_call *first;
-	unsigned int count;
+	size_t bytes; /* that they take */
 	/* Takes a call, whose end is set, to print and free it. */
 	void (*finish)(void *context, struct trace_call *call);
 	void *context;

@@ -5,15 +5,17 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import cases_control
 import cases_oci
 from cases_control import another_mpud, ask, container, put, refused
 from cases_oci import ENABLED, unique
-from containers import Mpud, User, expect, expect_equal, run, wait_until
+from containers import ROOT, Mpud, User, expect, expect_equal, run, wait_until
 from world import PYTHON, die_with_parent
 
 TITLE = "mpuctl trace"
@@ -363,6 +365,48 @@ def test_as_many_as_may_be_and_no_more():
             expect_equal(len(trace.end().calls()), 20, "calls")
         for caller in callers:
             caller.end()
+
+
+@contextmanager
+def attacking(path, behaviour):
+    """A hostile container, and its id. Its behaviours: tests/survival/attack.h."""
+    before = {one["id"] for one in ask("status", path)["containers"]}
+    attack = world.find("attack", Path(sys.argv[1]), ROOT / "build")
+    process = subprocess.Popen(
+        ["nice", "-n", "19", world.mpu_run, "--pid-ns", f"--socket={path}", f"--dev-root={world.gpu}",
+         "--", attack, behaviour, f"--dev-root={world.gpu}"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=die_with_parent)
+    try:
+        expect_equal(process.stdout.readline(), "attacking\n", behaviour)
+        yield ({one["id"] for one in ask("status", path)["containers"]} - before).pop()
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_hostile_container_that_is_traced_holds_up_nobody():
+    with another_mpud() as mpud, Caller(mpud.socket) as good:
+        worker = mpud.worker()
+        for behaviour in ["flood", "threads", "changing-params", "changing-fds", "fork-bomb",
+                          "uffd-envelope", "uffd-control", "uffd-params", "uffd-params-write",
+                          "fuse-control", "fuse-params", "fake-nodes"]:
+            with attacking(mpud.socket, behaviour) as hostile:
+                trace = Trace(mpud.socket, hostile, "--json", "-C")
+                began = time.monotonic()
+                while time.monotonic() - began < 1.5:
+                    good.call(20)
+                with traced(mpud.socket, good.id, "--json") as other:
+                    good.call(20)
+                expect_equal(len(other.calls()), 20, f"calls of the good one beside {behaviour}")
+                began = time.monotonic()
+                trace.end()
+                took = time.monotonic() - began
+                expect(took < 6, f"{behaviour}: mpuctl ended after {took:.1f} s")
+                print(f"{behaviour}: {len(trace.output().splitlines())} lines, end {took:.2f} s")
+            wait_until(lambda: traces(mpud) == 0, f"{behaviour}: the trace's threads to end", 30)
+        expect_equal(mpud.worker(), worker, f"the worker ({mpud.output()})")
 
 
 def test_the_sandbox_refuses_nothing_that_a_trace_calls():

@@ -1,4 +1,5 @@
 /* What is shown, how a call's end is found out, and the table. */
+#include "supervisor/trace/held.h"
 #include "supervisor/trace/line.h"
 #include "supervisor/trace/select.h"
 #include "supervisor/trace/summary.h"
@@ -388,4 +389,36 @@ Test(trace_summary, has_so_many_rows_and_counts_the_rest_in_one)
 				    "(further calls)\n"));
 	summary_free(&summary);
 	trace_call_free(call);
+}
+
+/* ---- What is held back ---- */
+
+static _Atomic unsigned int finished;
+
+static void count_and_free(void *context, struct trace_call *call)
+{
+	(void)context;
+	cr_expect(call->end == TRACE_UNSEEN || call->end == TRACE_READ);
+	atomic_fetch_add(&finished, 1);
+	trace_call_free(call);
+}
+
+Test(trace_held, so_much_and_the_rest_is_told_at_once)
+{
+	enum { CALLS = 20, LONG = 1 << 20, FIT = 15 };
+	char *text = calloc(1, LONG);
+	struct held held;
+
+	held_begin(&held, count_and_free, NULL);
+	for (int i = 0; i < CALLS; i++) {
+		struct trace_call *call = control_call(GET_PROBED_IDS);
+
+		text_put(&call->entered, text, LONG - 1);
+		held_put(&held, call);
+	}
+	cr_expect_geq(atomic_load(&finished), CALLS - FIT);
+	held_end(&held);
+	cr_expect_eq(atomic_load(&finished), CALLS);
+	cr_expect_eq(held.bytes, 0);
+	free(text);
 }
