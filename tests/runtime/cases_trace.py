@@ -22,7 +22,8 @@ TITLE = "mpuctl trace"
 NEEDS = ["runc"]
 world = None
 
-# Makes so many controls as a line on its standard input says, and prints a word when it is done.
+# Makes so many controls as a line on its standard input says, or one client more where that is -1, and
+# prints a word when it is done.
 CALLER = r"""
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -35,11 +36,17 @@ def call(number, data):
         raise OSError(ctypes.get_errno(), "ioctl")
     return buffer.raw
 
-client, = struct.unpack_from("I", call(0x2b, struct.pack("IIIIQQIIII", 0, 0, 0, 0x41, 0, 0, 0, 0, 0, 0)), 8)
+def new_client():
+    answer = call(0x2b, struct.pack("IIIIQQIIII", 0, 0, 0, 0x41, 0, 0, 0, 0, 0, 0))
+    return struct.unpack_from("I", answer, 8)[0]
+
+client = new_client()
 params = ctypes.create_string_buffer(32)
 control = struct.pack("IIIIQII", client, client, 0x205, 0, ctypes.addressof(params), 32, 0)
 print("ready", flush=True)
 for line in sys.stdin:
+    if int(line) < 0:
+        new_client()
     for _ in range(int(line)):
         call(0x2a, control)
     print("done", flush=True)
@@ -57,10 +64,10 @@ def stop():
 class Caller:
     """A container that calls when it is told to."""
 
-    def __init__(self, path):
+    def __init__(self, path, *options):
         before = {one["id"] for one in ask("status", path)["containers"]}
         self.process = subprocess.Popen(
-            [world.mpu_run, "--pid-ns", f"--socket={path}", f"--dev-root={world.gpu}", "--",
+            [world.mpu_run, "--pid-ns", f"--socket={path}", f"--dev-root={world.gpu}", *options, "--",
              PYTHON, "-c", CALLER, world.gpu], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, preexec_fn=die_with_parent)
         expect_equal(self.process.stdout.readline(), "ready\n", "the caller")
@@ -196,6 +203,18 @@ def test_lines_are_those_of_mpu_run():
                             r"paramsSize=32\}\).* = \?.*", line), line)
         expect("RM controls and calls in XFER envelopes" in trace.said(), trace.said())
         expect(f"traces {caller.id}, driver {world.VERSION}" in trace.said(), trace.said())
+
+
+def test_of_a_confined_container_every_call_is_seen_with_its_status():
+    with another_mpud() as mpud, Caller(mpud.socket, "--confine=compute,utility") as caller:
+        with traced(mpud.socket, caller.id, "--json") as trace:
+            caller.call(5)
+            caller.call(-1)
+        expect("confined: every NVIDIA call is seen" in trace.said(), trace.said())
+        ends = Counter((call["escape"], call["end"], call["status"]) for call in trace.calls())
+        # There is no GPU 0, for which the controls ask.
+        expect_equal(dict(ends), {("NV_ESC_RM_CONTROL", "answered", "NV_ERR_INVALID_ARGUMENT"): 5,
+                                  ("NV_ESC_RM_ALLOC", "answered", "NV_OK"): 1}, "calls")
 
 
 def test_only_what_was_asked_for_is_shown_and_nonsense_is_refused():
