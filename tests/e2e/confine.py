@@ -52,7 +52,7 @@ def expect_same(native, ours):
     different = [line for line in difflib.unified_diff(native, ours, "", "", "", "", 0)
                  if not line.startswith(("---", "+++", "@@"))]
     expect(not different, f"{len(different)} lines differ: {'; '.join(different[:8])}")
-    expect(len(native) >= 3, f"only {native}")
+    expect(len(native) >= 2, f"only {native}")
 
 
 def settle(simrm, seconds=10):
@@ -72,7 +72,7 @@ def compare(release, who, *parts):
         ours, _ = run([*command(simrm, EVERYTHING), *who], simrm, *parts)
         settle(simrm)
         seen = expect_no_breach(simrm)
-        expect(count_of(seen, **{"from": "proxy"}) > 10, "hardly anything came from proxies")
+        expect(count_of(seen, **{"from": "proxy"}) >= 5, "hardly anything came from proxies")
     expect_same(native, ours)
 
 
@@ -150,9 +150,9 @@ class Held:
         self.process = subprocess.Popen(
             [*command(simrm, words), *who, programs.tour, simrm.directory, *parts],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if not line.startswith("ready"):
-            raise AssertionError(f"{line!r} {self.process.communicate()[1][-400:]}")
+        while not (line := self.process.stdout.readline()).startswith("ready"):
+            if not line:
+                raise AssertionError(f"tour ended: {self.process.communicate()[1][-400:]}")
         self.inside = int(line.split()[1])
         new = {proxy: target for proxy, target in proxies().items() if proxy not in before}
         expect_equal(len(new), 1, f"proxies of one process: {new}")
@@ -204,8 +204,6 @@ def test_a_proxy_stands_for_its_process_and_has_no_more_than_it():
 def test_pages_that_are_pinned_are_those_of_the_process_itself():
     with Simrm(programs, RELEASE) as simrm, \
             held(simrm, words=EVERYTHING, parts=("pinned", "hold")) as container:
-        pass_line = container.process.stdout
-        del pass_line
         pinned = [item["pinned"] for client in simrm.state()["clients"]
                   for item in client["objects"] if "pinned" in item]
         expect_equal([(item["tgid"], item["first"]) for item in pinned],
@@ -319,9 +317,10 @@ def test_proxies_killed_at_random_cost_no_more_than_the_call():
 def test_a_nursery_that_is_killed_is_started_again():
     with Simrm(programs, RELEASE) as simrm:
         container = Held(simrm, parts=("hold", "children=5"))
-        nursery = nurseries()
-        expect_equal(len(nursery), 1, f"nurseries {nursery}")
-        os.kill(nursery[0], signal.SIGKILL)
+        guard, serving = sorted(nurseries())
+        os.kill(serving, signal.SIGKILL)
+        wait_until(lambda: len(nurseries()) == 2, "a new nursery")
+        expect(serving not in nurseries() and guard in nurseries(), "it is the old one")
         out, _ = container.end()
         expect_equal(out.splitlines(), ["children: 5 of 5"], "children")
 

@@ -11,7 +11,7 @@ from world import ROOT, Simrm
 
 PROXY = "mpu-proxy"
 # Made by mpu itself, whose own view of the processes they need, for a target that asks for them.
-PIDS = {0xb02, 0xb03, 0xb04, 0x2080018d, 0x2080018e, 0x20802096, 0x2080a083, 0x2080016e, 0x2080017c,
+PIDS = {0xb03, 0xb04, 0x2080018d, 0x2080018e, 0x20802096, 0x2080a083, 0x2080016e, 0x2080017c,
         0x208001af, 0x607}
 
 

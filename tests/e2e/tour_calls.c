@@ -42,14 +42,11 @@ static int alloc_video(const struct tour *tour, uint32_t handle)
 
 static void heap(struct tour *tour)
 {
-	struct nvos32_parameters api = {
-	    .hRoot = tour->client.handle, .hObjectParent = tour->device, .function = NVOS32_INFO};
+	struct nvos32_parameters api = {.hRoot = tour->client.handle,
+					.hObjectParent = tour->device,
+					.function = NVOS32_ALLOC_SIZE};
 	int ctl = tour->rm.ctl, result;
 
-	result = tour_escape(ctl, NV_ESC_RM_VID_HEAP_CONTROL, sizeof(api), &api);
-	say_bytes("heap info", result ? result : (int)api.status, &api.total, 16);
-	memset(&api.data, 0, sizeof(api.data));
-	api.function = NVOS32_ALLOC_SIZE;
 	api.data.alloc_size.hMemory = HEAP;
 	api.data.alloc_size.size = 1 << 20;
 	result = tour_escape(ctl, NV_ESC_RM_VID_HEAP_CONTROL, sizeof(api), &api);

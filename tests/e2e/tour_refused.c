@@ -23,7 +23,7 @@ static void compare(const char *name, int known, int unknown)
 
 static int escape_of(const struct tour *tour, unsigned number, size_t size)
 {
-	unsigned char data[256] = {0};
+	unsigned char data[4096] = {0};
 
 	return tour_escape(tour->rm.ctl, number, size, data);
 }
@@ -36,13 +36,15 @@ static void escapes(const struct tour *tour)
 	} refused[] = {
 	    {"RM_ALLOC_OBJECT", 0x28, 20},
 	    {"RM_CONFIG_GET", 0x32, 32},
-	    {"RM_I2C_ACCESS", 0x39, 64},
-	    {"RM_ACCESS_REGISTRY", 0x4d, 80},
+	    {"RM_I2C_ACCESS", 0x39, 32},
+	    {"RM_ACCESS_REGISTRY", 0x4d, 72},
 	    {"RM_ADD_VBLANK_CALLBACK", 0x56, 40},
 	    {"RM_BIND_CONTEXT_DMA", 0x59, 16},
-	    {"RM_LOCKLESS_DIAGNOSTIC", 0x5f, 64},
+	    {"RM_LOCKLESS_DIAGNOSTIC", 0x5f, 4024},
+	    {"STATUS_CODE", 209, 12},
+	    {"QUERY_DEVICE_INTR", 213, 8},
+	    {"QUERY_DEVICE_INTR with more", 213, 24},
 	    {"SET_NUMA_STATUS", 216, 4},
-	    {"STATUS_CODE", 209, 16},
 	};
 
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)

@@ -226,6 +226,9 @@ Test(simrm_arrivals, what_is_not_allowed_raises_the_alarm)
 		     NV_ERR_NOT_SUPPORTED);
 	cr_expect_eq(breaches(&world), 1);
 	cr_expect_eq(escape(world.rm.ctl, 0x99, 8, &params), -EINVAL);
+	cr_expect_eq(escape(world.rm.ctl, NV_ESC_RM_MAP_MEMORY, 8, &params), -EINVAL);
+	cr_expect_eq(breaches(&world), 1, "the driver looks at no more than number and size");
+	cr_expect_eq(escape(world.rm.ctl, 0x4d, 72, &params), -EINVAL);
 	cr_expect_eq(breaches(&world), 2);
 	cr_expect_eq(sim_command(&world.sim, "alarm on=0"), 0);
 	world_close(&world);
