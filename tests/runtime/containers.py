@@ -100,7 +100,8 @@ class World(Programs):
     """The programs under test, a container's root file system with some of them, and a driver with
     a process of the host on it, which no container may see."""
 
-    NAMES = ["mpud", "mpuctl", "mpu-hook", "mpu-runtime", "mpu-run", "gpu-hold", "gpu-ps", "simrm"]
+    NAMES = ["mpud", "mpuctl", "mpu-hook", "mpu-runtime", "mpu-run", "gpu-hold", "gpu-ps",
+             "ioctl-probe", "simrm"]
     VERSION = "550.54.14"
 
     def __init__(self, build):
@@ -125,7 +126,7 @@ class World(Programs):
         shutil.copy("/bin/busybox", self.root / "bin/busybox")
         for applet in APPLETS:
             self.root.joinpath("bin", applet).symlink_to("busybox")
-        for name in ["gpu-hold", "gpu-ps"]:
+        for name in ["gpu-hold", "gpu-ps", "ioctl-probe"]:
             shutil.copy(self.directory / name, self.root / "bin" / name)
             for library in self.libraries(self.directory / name):
                 target = self.root / library.lstrip("/")

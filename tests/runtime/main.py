@@ -5,6 +5,7 @@ import sys
 
 import containers  # first: it finds the modules of tests/e2e
 import cases_bad_input
+import cases_confine
 import cases_control
 import cases_daemon
 import cases_docker
@@ -18,8 +19,8 @@ import cases_ps
 import cases_trace
 from results import exit_status, report, run_cases
 
-MODULES = [cases_oci, cases_podman, cases_docker, cases_lxc, cases_many, cases_bad_input,
-           cases_daemon, cases_control, cases_trace, cases_ps, cases_metrics, cases_install]
+MODULES = [cases_oci, cases_confine, cases_podman, cases_docker, cases_lxc, cases_many,
+           cases_bad_input, cases_daemon, cases_control, cases_trace, cases_ps, cases_metrics, cases_install]
 
 
 def main():
