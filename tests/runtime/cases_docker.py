@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 
+from collector import Collector, Requests
 from containers import (ALONE, LOOK, PROFILE, expect, expect_alone, expect_equal,
                         expect_own_processes, expect_uncorrected, run, wait_until)
 
@@ -35,6 +36,9 @@ def start():
     config = json.loads(settings.read_text())
     config["runtimes"]["mpu-alone"] = {
         "path": world.mpu_runtime, "runtimeArgs": ["--always", f"--socket={folder}/nobody.sock"]}
+    config["runtimes"]["mpu-confined"] = {
+        "path": world.mpu_runtime, "runtimeArgs": ["--always", f"--socket={folder}/collector.sock",
+                                                   "--confine=compute,utility"]}
     settings.write_text(json.dumps(config))
     log = open(folder / "log", "w", encoding="utf-8")
     daemon = subprocess.Popen(
@@ -72,6 +76,20 @@ def test_docker_exec():
         expect_own_processes(docker("exec", name, "sh", "-c", LOOK).stdout)
     finally:
         docker("rm", "--force", name, check=False)
+
+
+def test_docker_shows_what_a_confined_container_calls():
+    """Docker 20.10 has no annotations: the administrator's word is the runtime's option."""
+    requests = Requests(world.mpuctl)
+    requests.write(folder / "requests")
+    for options in [[], ["--security-opt=seccomp=unconfined"]]:
+        collector = Collector(folder / "collector.sock")
+        try:
+            done = docker_run("mpu-confined", f"--volume={folder}/requests:/requests", *options,
+                              IMAGE, "ioctl-probe", "/requests")
+            requests.judge(done.stdout, collector, True)
+        finally:
+            collector.stop()
 
 
 def test_docker_unconfined():

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from cases_oci import CGROUP2
+from collector import Collector, Requests
 from containers import (ALONE, LOOK, Mpud, User, expect, expect_alone, expect_equal,
                         expect_own_processes, expect_uncorrected, run)
 
@@ -91,6 +92,31 @@ def check(engine, runtime):
     expect_equal(engine.mpud.taken() - before, 2, "listeners that mpud took")
 
 
+def check_confined(engine, runtime):
+    """With hooks of its own, whose other end is a collector of calls; by exec too."""
+    folder = engine.folder / "confined"
+    collector = Collector(world.directory / "podman-collector.sock")
+    os.chmod(collector.socket, 0o666)
+    requests = Requests(world.mpuctl)
+    requests.write(world.directory / "requests")
+    try:
+        engine.as_user([world.mpu_hook, f"--root={folder}", f"--socket={collector.socket}",
+                        "--confine=compute,utility", "install", "--podman"])
+        options = [*engine.options(runtime, {"mpu.confine": "utility"}),
+                   f"--volume={world.directory}/requests:/requests"]
+        hooks = f"{folder}/usr/share/containers/oci/hooks.d"
+        done = engine.podman(runtime, "run", "--rm", *options, IMAGE, "ioctl-probe", "/requests",
+                             hooks=hooks)
+        requests.judge(done.stdout, collector, False)
+        expect_equal(collector.states[0]["metadata"], "mpu.filter=confine mpu.confine=utility",
+                     "metadata")
+        done = engine.podman(runtime, "run", "--rm", *engine.options(
+            runtime, {"mpu.confine": "display"}), IMAGE, "true", hooks=hooks, check=False)
+        expect(done.returncode != 0 and "allows none of it" in done.stderr, done.stderr)
+    finally:
+        collector.stop()
+
+
 def check_exec(engine, runtime):
     name = f"mpu-exec-{runtime}-{os.getpid()}"
     engine.podman(runtime, "create", f"--name={name}",
@@ -117,6 +143,22 @@ def test_podman_exec_as_root_with_runc():
 
 def test_podman_exec_as_root_with_crun():
     check_exec(root, "crun")
+
+
+def test_podman_confined_as_root_with_runc():
+    check_confined(root, "runc")
+
+
+def test_podman_confined_as_root_with_crun():
+    check_confined(root, "crun")
+
+
+def test_podman_confined_rootless_with_runc():
+    check_confined(rootless, "runc")
+
+
+def test_podman_confined_rootless_with_crun():
+    check_confined(rootless, "crun")
 
 
 def test_podman_rootless_with_runc():
