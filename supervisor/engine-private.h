@@ -2,6 +2,7 @@
 #ifndef SUPERVISOR_ENGINE_PRIVATE_H
 #define SUPERVISOR_ENGINE_PRIVATE_H
 
+#include "supervisor/confine/callers.h"
 #include "supervisor/engine.h"
 #include "supervisor/journal.h"
 #include "supervisor/latency.h"
@@ -94,6 +95,7 @@ struct executor {
 	struct journal_slot *slot; /* notifications go here */
 	struct roster_recent recent;
 	struct thread_counters *counters;
+	struct callers callers; /* confined ones */
 	unsigned char *gather; /* LANE_AREA bytes, for a confined target's call; NULL before the first */
 	/* Odd while it works on a notification, even while it waits for one. EXECUTOR_ROBBED: it has
 	 * worked for too long, and others read the listener now. */

@@ -308,6 +308,7 @@ static void *executor_thread(void *argument)
 	pthread_mutex_unlock(&executors->lock);
 	if (prepared)
 		journal_give(engine->journal, executor->slot);
+	callers_release(&executor->callers);
 	free(executor->gather);
 	free(executor);
 	return NULL;

@@ -50,14 +50,10 @@ static unsigned int parse_levels(const char *text, pid_t *numbers)
 	return count;
 }
 
-int task_status_read(pid_t tid, struct task_status *status)
+static int parse_status(const char *text, struct task_status *status)
 {
-	char text[4096];
-	ssize_t length = read_proc(tid, "status", text, sizeof(text));
 	const char *tgid, *levels, *uid, *gid, *capabilities;
 
-	if (length < 0)
-		return (int)length;
 	/* The name stands first and is the task's own choice: begin behind it. */
 	tgid = field(text, "\nTgid:");
 	if (!tgid)
@@ -74,6 +70,26 @@ int task_status_read(pid_t tid, struct task_status *status)
 	status->capabilities = strtoull(capabilities, NULL, 16);
 	status->levels = parse_levels(levels, status->process);
 	return status->levels ? 0 : -EIO;
+}
+
+int task_status_read(pid_t tid, struct task_status *status)
+{
+	char text[4096];
+	ssize_t length = read_proc(tid, "status", text, sizeof(text));
+
+	return length < 0 ? (int)length : parse_status(text, status);
+}
+
+/* From the open file, again and again. */
+static int read_status_again(int fd, struct task_status *status)
+{
+	char text[4096];
+	ssize_t length = pread(fd, text, sizeof(text) - 1, 0);
+
+	if (length < 0)
+		return -errno;
+	text[length] = '\0';
+	return length ? parse_status(text, status) : -ESRCH;
 }
 
 uint64_t task_start_ticks(pid_t tgid)
@@ -195,10 +211,10 @@ int target_identify(pid_t tid, struct target *target)
 /* SYS_ADMIN, SYS_NICE, PERFMON. */
 static const uint64_t asked_after = UINT64_C(1) << 21 | UINT64_C(1) << 23 | UINT64_C(1) << 38;
 
-int target_identify_caller(pid_t tid, struct target *target)
+int target_identify_caller(pid_t tid, int status_fd, struct target *target)
 {
 	struct task_status status;
-	int result = task_status_read(tid, &status);
+	int result = read_status_again(status_fd, &status);
 	uint64_t user_ns;
 
 	if (result)

@@ -65,8 +65,9 @@ void target_release(struct target *target);
  * same number. Returns 0 or -errno. */
 int target_identify(pid_t tid, struct target *target);
 
-/* The same without the PID namespace, and of the capabilities those alone that the driver asks after.
- * Costs a look into /proc: a thread may change who it is before every call. */
-int target_identify_caller(pid_t tid, struct target *target);
+/* The same without the PID namespace, and of the capabilities those alone that the driver asks after,
+ * from STATUS_FD, /proc/TID/status: opened once, and read for every call, since a thread may change who
+ * it is. -ESRCH where the thread for which it was opened has ended. */
+int target_identify_caller(pid_t tid, int status_fd, struct target *target);
 
 #endif

@@ -286,12 +286,14 @@ static enum verdict decide(struct confined *call)
 static bool identify(struct confined *call)
 {
 	const struct engine_options *options = &call->listener->engine->options;
-	int result = target_identify_caller((pid_t)call->slot->notification.pid, &call->target);
+	const struct caller *caller;
+	int result = callers_identify(&call->executor->callers, (pid_t)call->slot->notification.pid,
+				      &call->target, &caller);
 
 	if (!result) {
-		call->fd = pidfd_duplicate(call->target.tid, call->target.tgid,
-					   (int)call->slot->notification.data.args[0],
-					   options->use_pidfd_thread);
+		call->fd = caller_duplicate(caller, &call->target,
+					    (int)call->slot->notification.data.args[0],
+					    options->use_pidfd_thread);
 		if (call->fd >= 0)
 			return true;
 		result = call->fd;

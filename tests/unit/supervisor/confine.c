@@ -2,6 +2,7 @@
  * what is refused, and how it is counted. */
 #include "nvabi/rm.h"
 #include "supervisor/bytes.h"
+#include "supervisor/confine/callers.h"
 #include "supervisor/confine/refuse.h"
 #include "supervisor/confine/translate.h"
 #include "supervisor/settings.h"
@@ -9,10 +10,13 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { AREA = 64 << 10, ID = 4711 };
@@ -426,4 +430,109 @@ Test(refuse, of_many_containers_the_ones_that_are_quiet_longest_are_forgotten)
 		sum += rows[i].count;
 	cr_assert_eq(sum + forgotten, JOURNAL_REFUSED + 10, "no call is lost from the count");
 	journal_free(journal);
+}
+
+/* A child that does what it is told through a pipe, and says that it has. */
+struct child {
+	pid_t pid;
+	int order, done;
+};
+
+static struct child start_child(void)
+{
+	int order[2], done[2];
+	struct child child;
+	char byte;
+
+	cr_assert_eq(pipe(order), 0);
+	cr_assert_eq(pipe(done), 0);
+	child = (struct child){.pid = fork(), .order = order[1], .done = done[0]};
+	if (child.pid)
+		return child;
+	while (read(order[0], &byte, 1) == 1) {
+		if (byte == 'u' && setresuid(1234, 1234, 1234))
+			_exit(1);
+		(void)!write(done[1], &byte, 1);
+	}
+	_exit(0);
+}
+
+static void tell(const struct child *child, char order)
+{
+	char byte;
+
+	cr_assert_eq(write(child->order, &order, 1), 1);
+	cr_assert_eq(read(child->done, &byte, 1), 1);
+}
+
+static void end_child(const struct child *child)
+{
+	kill(child->pid, SIGKILL);
+	waitpid(child->pid, NULL, 0);
+}
+
+Test(callers, who_changes_its_user_is_seen_as_the_new_one)
+{
+	struct callers callers = {.next = 0};
+	struct child child = start_child();
+	const struct caller *caller;
+
+	cr_assert_eq(geteuid(), 0, "must be root");
+	cr_assert_eq(callers_identify(&callers, child.pid, &target, &caller), 0);
+	cr_assert_eq(target.euid, 0);
+	cr_assert_neq(target.capabilities, 0);
+	tell(&child, 'u');
+	cr_assert_eq(callers_identify(&callers, child.pid, &target, &caller), 0);
+	cr_assert_eq(target.euid, 1234);
+	cr_assert_eq(target.egid, 0);
+	cr_assert_eq(target.capabilities, 0);
+	cr_assert_eq(target.tgid, child.pid);
+	end_child(&child);
+	cr_assert_eq(callers_identify(&callers, child.pid, &target, &caller), -ESRCH);
+	callers_release(&callers);
+}
+
+Test(callers, a_descriptor_is_the_callers_own)
+{
+	struct callers callers = {.next = 0};
+	struct child child = start_child();
+	const struct caller *caller;
+	struct stat own, taken;
+	int fd;
+
+	cr_assert_eq(callers_identify(&callers, child.pid, &target, &caller), 0);
+	for (int use_thread = 0; use_thread < 2; use_thread++) {
+		fd = caller_duplicate(caller, &target, child.order, use_thread);
+		cr_assert_geq(fd, 0);
+		fstat(child.order, &own);
+		fstat(fd, &taken);
+		cr_assert_eq(own.st_ino, taken.st_ino);
+		close(fd);
+		cr_assert_eq(caller_duplicate(caller, &target, 1000, use_thread), -EBADF);
+	}
+	end_child(&child);
+	cr_assert_lt(caller_duplicate(caller, &target, child.order, true), 0);
+	callers_release(&callers);
+}
+
+Test(callers, few_descriptors_are_held)
+{
+	struct callers callers = {.next = 0};
+	struct child child[CALLERS + 2];
+	const struct caller *caller;
+	int before = dup(0), after;
+
+	close(before);
+	for (int i = 0; i < CALLERS + 2; i++) {
+		child[i] = start_child();
+		cr_assert_eq(callers_identify(&callers, child[i].pid, &target, &caller), 0);
+		cr_assert_eq(target.tgid, child[i].pid);
+	}
+	cr_assert_eq(callers_identify(&callers, child[0].pid, &target, &caller), 0);
+	cr_assert_eq(target.tgid, child[0].pid);
+	callers_release(&callers);
+	for (int i = 0; i < CALLERS + 2; i++)
+		end_child(&child[i]);
+	after = dup(0);
+	cr_assert_leq(after, before + 4 * (CALLERS + 2), "%d, %d", before, after);
 }
