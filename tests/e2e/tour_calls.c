@@ -155,6 +155,9 @@ static void events(struct tour *tour)
 	say("alloc OS event again", result ? result : (int)event.Status);
 	say("event", alloc_with_rights(tour, tour->subdevice, EVENT, NV01_EVENT_OS_EVENT, &params,
 				       sizeof(params)));
+	say("event by its general class",
+	    alloc_with_rights(tour, tour->subdevice, EVENT + 0x100, NV01_EVENT, &params,
+			      sizeof(params)));
 	result = tour_escape(ctl, NV_ESC_FREE_OS_EVENT, sizeof(event), &event);
 	say("free OS event", result ? result : (int)event.Status);
 	result = tour_escape(ctl, NV_ESC_FREE_OS_EVENT, sizeof(event), &event);

@@ -454,6 +454,17 @@ static uint32_t alloc_below(struct driver *driver, struct sim_file *file,
 	return status ? status : copy_params_out(driver, call, address, alloc);
 }
 
+uint32_t alloc_class(struct driver *driver, const struct sim_call *call, const void *data)
+{
+	const struct nvos64_parameters *api = data;
+	struct nv0005_alloc_parameters params;
+
+	if (api->hClass != NV01_EVENT ||
+	    user_read(driver, call->tid, api->pAllocParms, &params, sizeof(params)))
+		return api->hClass;
+	return params.hClass;
+}
+
 int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		 void *data, uint32_t size)
 {
@@ -470,7 +481,8 @@ int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_
 		status = &words[8 + release->alloc_params_size + release->alloc_flags];
 	else
 		return -EINVAL;
-	if (file->device != DEVICE_CTL && api->hClass != NV01_EVENT_OS_EVENT)
+	alloc.class_id = alloc_class(driver, call, data);
+	if (file->device != DEVICE_CTL && alloc.class_id != NV01_EVENT_OS_EVENT)
 		return -EINVAL;
 	if (size != sizeof(struct nvos21_parameters) && api->pRightsRequested &&
 	    user_read(driver, call->tid, api->pRightsRequested, &rights, sizeof(rights))) {
@@ -479,7 +491,6 @@ int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_
 	}
 	alloc.handle = api->hObjectNew;
 	alloc.parent = api->hObjectParent;
-	alloc.class_id = api->hClass;
 	if (is_root(api->hClass)) {
 		api->hClass = NV01_ROOT_CLIENT;
 		*status = alloc_root(driver, file, call, api->pAllocParms, &api->hObjectNew);

@@ -242,6 +242,8 @@ uint64_t now_us(void);
  * lock themselves. Return 0 or a negative errno. */
 int escape_alloc(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		 void *data, uint32_t size);
+/* The class of what is allocated: that of an event is told by its parameters. DATA has a class. */
+uint32_t alloc_class(struct driver *driver, const struct sim_call *call, const void *data);
 int escape_free(struct driver *driver, struct sim_file *file, void *data, uint32_t size);
 void client_free(struct driver *driver, struct client *client);
 /* Adds an object of CLASS_ID that is made without RM_ALLOC. *HANDLE 0: the driver chooses. */

@@ -308,6 +308,8 @@ static int serve(struct driver *driver, struct sim_file *file, const struct sim_
 	err = user_read(driver, call->tid, arg, data, size);
 	if (!err)
 		arrival = arrival_of(number, data, size);
+	if (arrival.kind == ARRIVAL_CLASS)
+		arrival.number = alloc_class(driver, call, data);
 	if (is_taken(&driver->release, number, size))
 		arrivals_check(&driver->arrivals, call->tid, &arrival);
 	if (!err && !interfere(driver, call, number, data, size, &err))

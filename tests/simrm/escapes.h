@@ -37,6 +37,7 @@ enum { /* NV_STATUS */
 
 enum { /* classes */
        NV01_CONTEXT_DMA = 0x2,
+       NV01_EVENT = 0x5,
        NV01_MEMORY_VIRTUAL = 0x70,
        NV01_MEMORY_SYSTEM_OS_DESCRIPTOR = 0x71,
        NV01_EVENT_OS_EVENT = 0x79,
