@@ -109,7 +109,7 @@ static void obey(unsigned int lane)
 	switch (message.order) {
 	case LANE_CALL:
 		/* Sent twice is made once. */
-		if (count && message.turn != lanes[lane].turn) {
+		if (message.turn != lanes[lane].turn) {
 			forget(lane);
 			lanes[lane].turn = message.turn;
 			call(lane, fds, count);
