@@ -22,7 +22,7 @@ void filter_program_free(struct filter_program *program);
 /* What a filter shows: the calls that carry PIDs, or all that a confined container has to be
  * watched for; FILTER_CONFINE_COMPUTE lets those of UVM's through that CUDA makes all the time
  * (nvabi/confined.h). */
-enum filter_kind { FILTER_PIDS, FILTER_CONFINE, FILTER_CONFINE_COMPUTE };
+enum filter_kind { FILTER_PIDS, FILTER_CONFINE, FILTER_CONFINE_COMPUTE, FILTER_KINDS };
 
 /* "pids", "confine", "confine-compute". */
 const char *filter_kind_name(enum filter_kind kind);
@@ -52,6 +52,10 @@ int filter_export(void *context, struct filter_program *program);
 /* The same for a trace: the program catches every ioctl that may be NVIDIA's, UVM's among them. */
 int filter_build_trace(const uint32_t *architectures, struct filter_program *program,
 		       struct mpu_error *error);
+
+/* The programs of each kind, and that of a trace, for filter_native_architectures(): made when mpu was
+ * built. */
+extern const struct filter_program filter_native[FILTER_KINDS], filter_native_trace;
 
 /* Flags for filter_install(), probed once: SECCOMP_FILTER_FLAG_NEW_LISTENER always, SPEC_ALLOW, and
  * WAIT_KILLABLE_RECV where the kernel has it (5.19). Returns them, or 0 with ERROR filled when the

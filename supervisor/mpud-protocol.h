@@ -9,11 +9,12 @@
 #include "base/error.h"
 #include "filter/filter.h"
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+struct json_object;
 
 /* The name of the listener in "fds". */
 #define MPUD_LISTENER_NAME "seccompFd"
@@ -53,6 +54,11 @@ struct mpud_container {
  * took a container to be confined and does not say that it is. */
 int mpud_send_listener(int connection, int listener, const struct mpud_container *container,
 		       struct mpu_error *error);
+
+/* The same with the whole ContainerProcessState, LENGTH bytes of JSON. CONFINE: the container is to be
+ * confined. */
+int mpud_send_state(int connection, int listener, const char *state, size_t length, bool confine,
+		    struct mpu_error *error);
 
 /* Reads a parsed ContainerProcessState into CONTAINER, which borrows from STATE, and the index of
  * the listener among the descriptors that came along into INDEX. Returns 0, or -EINVAL with ERROR

@@ -1,15 +1,11 @@
 #include "supervisor/privilege.h"
 
-#include "base/cleanup.h"
-
-#include <cap-ng.h>
 #include <errno.h>
-#include <pwd.h>
-#include <stdbool.h>
+#include <linux/capability.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define KEEPER	(1u << PRIVILEGE_KEEPER)
@@ -35,87 +31,81 @@ static const struct {
 
 enum { KNOWN = sizeof(known) / sizeof(known[0]) };
 
-/* What ROLE takes of what is there; ALL: all of it effective. */
-static void choose(enum privilege_role role, bool all)
+static uint64_t bit(unsigned int capability)
 {
-	bool have[KNOWN];
+	return UINT64_C(1) << capability;
+}
 
-	for (size_t i = 0; i < KNOWN; i++)
-		have[i] = known[i].permitted & 1u << role &&
-			  capng_have_capability(CAPNG_PERMITTED, known[i].capability);
-	capng_clear(CAPNG_SELECT_CAPS);
+static int get(struct capability_sets *sets)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data))
+		return -errno;
+	*sets = (struct capability_sets){
+		.permitted = data[0].permitted | (uint64_t)data[1].permitted << 32,
+		.effective = data[0].effective | (uint64_t)data[1].effective << 32};
+	return 0;
+}
+
+/* The inheritable set is empty. */
+static int set(struct capability_sets sets)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
+		{.permitted = (uint32_t)sets.permitted, .effective = (uint32_t)sets.effective},
+		{.permitted = (uint32_t)(sets.permitted >> 32),
+		 .effective = (uint32_t)(sets.effective >> 32)}};
+
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
+}
+
+bool privilege_has(unsigned int capability)
+{
+	struct capability_sets sets;
+
+	return !get(&sets) && sets.effective & bit(capability);
+}
+
+/* What ROLE takes of what is there. */
+static struct capability_sets choose(enum privilege_role role, uint64_t permitted)
+{
+	struct capability_sets sets = {0};
+
 	for (size_t i = 0; i < KNOWN; i++) {
-		if (have[i])
-			capng_update(CAPNG_ADD, CAPNG_PERMITTED, known[i].capability);
-		if (have[i] && (all || known[i].effective & 1u << role))
-			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, known[i].capability);
+		uint64_t one = permitted & bit(known[i].capability);
+
+		sets.permitted |= known[i].permitted & 1u << role ? one : 0;
+		sets.effective |= known[i].effective & 1u << role ? one : 0;
 	}
+	return sets;
+}
+
+int privilege_find(enum privilege_role role, struct capability_sets *sets)
+{
+	int result = get(sets);
+
+	if (!result)
+		*sets = choose(role, sets->permitted);
+	return result;
 }
 
 /* A thread that is the target's root in the driver must not lose its rights on its way back to a
  * user who is none; execute.c says for itself which are effective. */
 int privilege_drop(enum privilege_role role, struct mpu_error *error)
 {
-	int result;
+	struct capability_sets sets;
+	int result = privilege_find(role, &sets);
 
-	errno = 0;
-	if (capng_get_caps_process())
-		return mpu_fail(error, errno ? errno : EIO,
-				"cannot tell one's own capabilities: %s",
-				strerror(errno ? errno : EIO));
-	choose(role, false);
-	errno = 0;
-	result = capng_apply(CAPNG_SELECT_CAPS);
 	if (result)
-		return mpu_fail(error, errno ? errno : EPERM,
-				"cannot give up capabilities (%d): %s", result,
-				strerror(errno ? errno : EPERM));
+		return mpu_fail(error, -result, "cannot tell one's own capabilities: %s",
+				strerror(-result));
+	result = set(sets);
+	if (result)
+		return mpu_fail(error, -result, "cannot give up capabilities: %s",
+				strerror(-result));
 	prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return 0;
-}
-
-/* Of the machine's own users: others would take the name service's libraries, which a static
- * program cannot load and one with privilege should not. */
-int privilege_find_user(const char *name, struct privilege_user *user, struct mpu_error *error)
-{
-	cleanup_file FILE *file = fopen("/etc/passwd", "re");
-	const struct passwd *entry = NULL;
-
-	while (file && (entry = fgetpwent(file)) && strcmp(entry->pw_name, name) != 0)
-		;
-	if (!entry)
-		return mpu_fail(error, ENOENT,
-				"--user=%s: /etc/passwd has no such user (useradd --system %s)",
-				name, name);
-	*user = (struct privilege_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
-	return 0;
-}
-
-/* Threads count for the user that they belong to, and root's limit is not meant for it. */
-static void raise_thread_limit(void)
-{
-	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-
-	if (!setrlimit(RLIMIT_NPROC, &limit) || getrlimit(RLIMIT_NPROC, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NPROC, &limit);
-}
-
-int privilege_become(enum privilege_role role, const struct privilege_user *user,
-		     struct mpu_error *error)
-{
-	int result;
-
-	if (geteuid() == user->uid)
-		return 0;
-	raise_thread_limit();
-	choose(role, true);
-	result = capng_change_id((int)user->uid, (int)user->gid, CAPNG_DROP_SUPP_GRP);
-	if (result)
-		return mpu_fail(error, EPERM,
-				"cannot become user %u: mpud --user must be started by root (%d)",
-				user->uid, result);
 	return 0;
 }

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum privilege_role {
@@ -12,6 +14,17 @@ enum privilege_role {
 	PRIVILEGE_RUN, /* mpu-run's: a worker that ends its command's processes too */
 	PRIVILEGE_NURSERY, /* starts proxies: becomes their users, and puts them into their cgroups */
 };
+
+/* Capabilities, a bit each. */
+struct capability_sets {
+	uint64_t permitted, effective;
+};
+
+/* Whether CAPABILITY is effective. */
+bool privilege_has(unsigned int capability);
+
+/* What ROLE takes of this process's capabilities. Returns 0 or -errno. */
+int privilege_find(enum privilege_role role, struct capability_sets *sets);
 
 /* Gives up every capability of this process but those that ROLE takes, and the gain of new ones by
  * execve(2). To be called before threads are started. Returns 0, or -errno with ERROR filled when the

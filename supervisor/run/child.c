@@ -66,7 +66,7 @@ static int mount_own_proc(struct mpu_error *error)
 static int hand_over_listener(const struct run_plan *plan, int socket, struct mpu_error *error)
 {
 	const struct run_child_report report = {.step = RUN_CHILD_LISTENER};
-	cleanup_close int listener = filter_install(&plan->filter, plan->filter_flags, error);
+	cleanup_close int listener = filter_install(plan->filter, plan->filter_flags, error);
 
 	if (listener < 0)
 		return listener;

@@ -7,52 +7,50 @@
 #include <errno.h>
 #include <string.h>
 
-static void release_json(struct json_object **object)
+/* None of the words needs to be quoted. */
+static int write_state(char **text, pid_t child, const struct mpu_settings *settings)
 {
-	json_object_put(*object);
-}
+	static const char *const views[] = {"container", "host"};
+	static const char *const policies[] = {"auto", "always", "off"};
+	const struct {
+		const char *name, *word;
+	} annotations[] = {{"mpu.view", views[settings->view]},
+			   {"mpu.policy", policies[settings->policy]},
+			   {"mpu.shared-pids", settings->deny_shared_pids ? "deny" : "allow"}};
+	const char *kind = filter_kind_name(mpu_confine_filter(settings->confine));
+	char words[MPU_CONFINE_TEXT];
+	size_t length;
+	FILE *out = open_memstream(text, &length);
 
-static int set_word(struct json_object *annotations, const char *name, const char *word)
-{
-	struct json_object *value = json_object_new_string(word);
-
-	return value ? json_object_object_add(annotations, name, value) : -1;
+	if (!out)
+		return -ENOMEM;
+	fprintf(out,
+		"{\"ociVersion\":\"1.0.2\",\"fds\":[\"" MPUD_LISTENER_NAME "\"],\"pid\":%d,"
+		"\"state\":{\"ociVersion\":\"1.0.2\",\"id\":\"mpu-run-%d\",\"status\":\"creating\","
+		"\"pid\":%d,\"bundle\":\"/\",\"annotations\":{\"mpu.enable\":\"1\"",
+		child, child, child);
+	for (size_t i = 0; i < sizeof(annotations) / sizeof(annotations[0]); i++)
+		fprintf(out, ",\"%s\":\"%s\"", annotations[i].name, annotations[i].word);
+	if (settings->confine)
+		fprintf(out, ",\"mpu.confine\":\"%s\"", mpu_confine_words(settings->confine, words));
+	fputs("}}", out);
+	if (settings->confine)
+		fprintf(out, ",\"metadata\":\"" MPUD_FILTER_WORD "=%s\"", kind);
+	fputs("}", out);
+	return fclose(out) ? -ENOMEM : 0;
 }
 
 int run_hand_to_daemon(const struct run_options *options, pid_t child, int listener,
 		       struct mpu_error *error)
 {
-	static const char *const views[] = {"container", "host"};
-	static const char *const policies[] = {"auto", "always", "off"};
-	struct json_object *annotations __attribute__((cleanup(release_json))) =
-		json_object_new_object();
-	const struct mpu_settings *settings = &options->settings;
-	char id[32], words[MPU_CONFINE_TEXT], metadata[64] = "";
-	const struct mpud_container container = {.id = id,
-						 .bundle = "/",
-						 .metadata = metadata,
-						 .pid = child,
-						 .process = child,
-						 .annotations = annotations,
-						 .confine = settings->confine};
 	cleanup_close int connection = -1;
+	cleanup_free char *state = NULL;
 
-	snprintf(id, sizeof(id), "mpu-run-%d", child);
-	if (!annotations || set_word(annotations, "mpu.enable", "1") ||
-	    set_word(annotations, "mpu.view", views[settings->view]) ||
-	    set_word(annotations, "mpu.policy", policies[settings->policy]) ||
-	    set_word(annotations, "mpu.shared-pids", settings->deny_shared_pids ? "deny" : "allow"))
+	if (write_state(&state, child, &options->settings))
 		return mpu_fail(error, ENOMEM, "cannot hand the command to mpud: %s",
 				strerror(ENOMEM));
-	if (settings->confine) {
-		snprintf(metadata, sizeof(metadata), MPUD_FILTER_WORD "=%s",
-			 filter_kind_name(mpu_confine_filter(settings->confine)));
-		if (set_word(annotations, "mpu.confine",
-			     mpu_confine_words(settings->confine, words)))
-			return mpu_fail(error, ENOMEM, "cannot hand the command to mpud: %s",
-					strerror(ENOMEM));
-	}
 	connection = mpud_connect(options->socket, error);
 	return connection < 0 ? connection
-			      : mpud_send_listener(connection, listener, &container, error);
+			      : mpud_send_state(connection, listener, state, strlen(state),
+						options->settings.confine != 0, error);
 }

@@ -6,10 +6,11 @@
 #include "supervisor/confine/nursery.h"
 #include "supervisor/engine.h"
 #include "supervisor/kernel/pidfd.h"
+#include "supervisor/privilege.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -25,7 +26,7 @@ static int find_driver(struct run_plan *plan, struct mpu_error *error)
  * namespace does the first, and no_new_privs allows the second. */
 static void find_privilege(struct run_plan *plan)
 {
-	bool admin = capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+	bool admin = privilege_has(CAP_SYS_ADMIN);
 
 	plan->uid = geteuid();
 	plan->gid = getegid();
@@ -34,17 +35,14 @@ static void find_privilege(struct run_plan *plan)
 }
 
 /* A trace shows UVM's calls too: a confined command's filter lets none of them pass unseen then. */
-static int build_filter(struct run_plan *plan, struct mpu_error *error)
+static const struct filter_program *choose_filter(const struct run_options *options)
 {
-	const uint32_t *architectures = filter_native_architectures();
-	const bool traced = plan->options.trace || plan->options.trace_summary;
-	const uint32_t confine = plan->options.settings.confine;
+	const bool traced = options->trace || options->trace_summary;
+	const uint32_t confine = options->settings.confine;
 
-	if (traced && confine)
-		return filter_build_kind(architectures, FILTER_CONFINE, &plan->filter, error);
 	if (traced)
-		return filter_build_trace(architectures, &plan->filter, error);
-	return filter_build_kind(architectures, mpu_confine_filter(confine), &plan->filter, error);
+		return confine ? &filter_native[FILTER_CONFINE] : &filter_native_trace;
+	return &filter_native[mpu_confine_filter(confine)];
 }
 
 /* No child of ours, so that it and the proxies are none of the command's tree. */
@@ -71,8 +69,7 @@ static int make_plan(struct run_plan *plan, struct mpu_error *error)
 		return -ENOSYS;
 	if (!plan->options.socket)
 		result = find_driver(plan, error);
-	if (!result)
-		result = build_filter(plan, error);
+	plan->filter = choose_filter(&plan->options);
 	find_privilege(plan);
 	return result ? result : start_nursery(plan, error);
 }

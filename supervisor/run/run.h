@@ -43,7 +43,7 @@ struct run_plan {
 	struct run_options options;
 	struct driver driver;
 	struct nvabi_pids pids;
-	struct filter_program filter;
+	const struct filter_program *filter;
 	unsigned int filter_flags;
 	uid_t uid; /* who started mpu-run */
 	gid_t gid;

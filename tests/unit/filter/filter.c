@@ -189,6 +189,30 @@ Test(filter, native_architectures_are_those_of_this_machine)
 	cr_assert_eq(native[0], seccomp_arch_native());
 }
 
+static void expect_same(const struct filter_program *one, const struct filter_program *other)
+{
+	cr_assert_eq(one->length, other->length);
+	for (unsigned short i = 0; i < one->length; i++)
+		cr_assert_eq(memcmp(&one->code[i], &other->code[i], sizeof(one->code[i])), 0,
+			     "instruction %u", i);
+}
+
+Test(filter, programs_of_the_build_are_what_would_be_built_here)
+{
+	const uint32_t *native = filter_native_architectures();
+	cleanup_filter struct filter_program trace = {0};
+	struct mpu_error error = {0};
+
+	for (unsigned int kind = 0; kind < FILTER_KINDS; kind++) {
+		cleanup_filter struct filter_program program = {0};
+
+		cr_assert_eq(filter_build_kind(native, kind, &program, &error), 0);
+		expect_same(&filter_native[kind], &program);
+	}
+	cr_assert_eq(filter_build_trace(native, &trace, &error), 0);
+	expect_same(&filter_native_trace, &trace);
+}
+
 Test(filter, probe_finds_user_notification_here)
 {
 	struct mpu_error error = {0};
