@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -338,6 +339,8 @@ int run_back(struct run_plan *plan, pid_t front, int front_pidfd, int status_fd)
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NAME, "mpu-engine");
+	/* Its threads are few, and an arena for each would be mapped at every start. */
+	mallopt(M_ARENA_MAX, 1);
 	run_forwarded_signals(&signals);
 	sigaddset(&signals, SIGCHLD);
 	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);

@@ -110,10 +110,12 @@ static _Noreturn void be_init(pid_t command)
 	}
 }
 
+const int run_signals_changed[RUN_SIGNALS_CHANGED] = {SIGPIPE, SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU};
+
 static void restore_signals(const struct run_plan *plan)
 {
-	for (int signal = 1; signal < NSIG; signal++)
-		sigaction(signal, &plan->inherited[signal], NULL);
+	for (int i = 0; i < RUN_SIGNALS_CHANGED; i++)
+		sigaction(run_signals_changed[i], &plan->inherited[i], NULL);
 	sigprocmask(SIG_SETMASK, &plan->signals, NULL);
 }
 

@@ -79,8 +79,8 @@ static void take_signals(struct run_plan *plan)
 {
 	sigset_t ours;
 
-	for (int number = 1; number < NSIG; number++)
-		sigaction(number, NULL, &plan->inherited[number]);
+	for (int i = 0; i < RUN_SIGNALS_CHANGED; i++)
+		sigaction(run_signals_changed[i], NULL, &plan->inherited[i]);
 	run_forwarded_signals(&ours);
 	sigaddset(&ours, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &ours, &plan->signals);

@@ -38,6 +38,10 @@ struct run_options {
 	bool use_pidfd_thread;
 };
 
+/* Signals that the command shall find as we found them, and whose dispositions we change. */
+enum { RUN_SIGNALS_CHANGED = 5 };
+extern const int run_signals_changed[RUN_SIGNALS_CHANGED];
+
 /* All that is found out before anything is started. */
 struct run_plan {
 	struct run_options options;
@@ -51,7 +55,7 @@ struct run_plan {
 	int nursery;	   /* where proxies are asked for, or -1: not confined */
 	bool no_new_privs; /* an ordinary user may not install a filter without */
 	sigset_t signals;  /* the mask that mpu-run was started with */
-	struct sigaction inherited[NSIG]; /* and its dispositions */
+	struct sigaction inherited[RUN_SIGNALS_CHANGED]; /* and the dispositions that we change */
 };
 
 /* Parses the command line into OPTIONS. Returns -1 to go on, or the exit status: 0 after --help or
