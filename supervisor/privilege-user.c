@@ -2,10 +2,11 @@
 
 #include "base/cleanup.h"
 
-#include <cap-ng.h>
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -37,6 +38,16 @@ static void raise_thread_limit(void)
 	setrlimit(RLIMIT_NPROC, &limit);
 }
 
+/* The kernel drops the effective capabilities with uid 0, and keeps the permitted ones. */
+static int change_ids(const struct privilege_user *user, struct capability_sets all)
+{
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || privilege_set(all) || setgroups(0, NULL) ||
+	    setresgid(user->gid, user->gid, user->gid) ||
+	    setresuid(user->uid, user->uid, user->uid))
+		return -EPERM;
+	return privilege_set(all);
+}
+
 int privilege_become(enum privilege_role role, const struct privilege_user *user,
 		     struct mpu_error *error)
 {
@@ -47,14 +58,9 @@ int privilege_become(enum privilege_role role, const struct privilege_user *user
 		return 0;
 	raise_thread_limit();
 	result = privilege_find(role, &sets);
-	if (result)
-		return mpu_fail(error, -result, "cannot tell one's own capabilities: %s",
-				strerror(-result));
-	capng_clear(CAPNG_SELECT_CAPS);
-	for (unsigned int i = 0; i <= CAP_LAST_CAP; i++)
-		if (sets.permitted & UINT64_C(1) << i)
-			capng_update(CAPNG_ADD, CAPNG_PERMITTED | CAPNG_EFFECTIVE, i);
-	result = capng_change_id((int)user->uid, (int)user->gid, CAPNG_DROP_SUPP_GRP);
+	sets.effective = sets.permitted;
+	if (!result)
+		result = change_ids(user, sets);
 	if (result)
 		return mpu_fail(error, EPERM,
 				"cannot become user %u: mpud --user must be started by root (%d)",

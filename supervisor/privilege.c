@@ -49,8 +49,7 @@ static int get(struct capability_sets *sets)
 	return 0;
 }
 
-/* The inheritable set is empty. */
-static int set(struct capability_sets sets)
+int privilege_set(struct capability_sets sets)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	const struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {
@@ -66,6 +65,13 @@ bool privilege_has(unsigned int capability)
 	struct capability_sets sets;
 
 	return !get(&sets) && sets.effective & bit(capability);
+}
+
+bool privilege_may(unsigned int capability)
+{
+	struct capability_sets sets;
+
+	return !get(&sets) && sets.permitted & bit(capability);
 }
 
 /* What ROLE takes of what is there. */
@@ -101,7 +107,7 @@ int privilege_drop(enum privilege_role role, struct mpu_error *error)
 	if (result)
 		return mpu_fail(error, -result, "cannot tell one's own capabilities: %s",
 				strerror(-result));
-	result = set(sets);
+	result = privilege_set(sets);
 	if (result)
 		return mpu_fail(error, -result, "cannot give up capabilities: %s",
 				strerror(-result));

@@ -20,8 +20,12 @@ struct capability_sets {
 	uint64_t permitted, effective;
 };
 
-/* Whether CAPABILITY is effective. */
+/* Whether CAPABILITY is effective, or permitted at least. */
 bool privilege_has(unsigned int capability);
+bool privilege_may(unsigned int capability);
+
+/* Makes SETS this process's own; none is inheritable. Returns 0 or -errno. */
+int privilege_set(struct capability_sets sets);
 
 /* What ROLE takes of this process's capabilities. Returns 0 or -errno. */
 int privilege_find(enum privilege_role role, struct capability_sets *sets);

@@ -6,9 +6,9 @@
 #include "supervisor/kernel/pidfd.h"
 #include "supervisor/privilege.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -283,8 +283,7 @@ _Noreturn void nursery_main(int argc, char **argv)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	/* As workers are: what they may look into and what not decides what proxies hide. */
-	nursery.privileged =
-	    !capng_get_caps_process() && capng_have_capability(CAPNG_PERMITTED, CAP_SYS_PTRACE);
+	nursery.privileged = privilege_may(CAP_SYS_PTRACE);
 	if (charge.has_user)
 		greeting.error = privilege_become(PRIVILEGE_NURSERY, &charge.user, NULL);
 	if (!greeting.error)
