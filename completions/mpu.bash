@@ -38,8 +38,18 @@ _mpu_value() {
 	PROGRAM) COMPREPLY=($(compgen -c -- "$cur")) ;;
 	GROUP) COMPREPLY=($(compgen -g -- "$cur")) ;;
 	V) _mpu_reply "$(_mpu_releases)" ;;
+	WORDS) _mpu_words ;;
 	*) _mpu_reply ${values//[A-Z]/} ;;
 	esac
+}
+
+# With commas between: what was typed of the last one goes on.
+_mpu_words() {
+	local before=${cur%"${cur##*,}"}
+
+	COMPREPLY=($(compgen -P "$before" -W "compute utility graphics video display ngx compat32 all
+		profiling rdma fabric-imex log strict" -- "${cur##*,}"))
+	compopt -o nospace
 }
 
 _mpu_releases() {

@@ -18,7 +18,17 @@ function __mpu_options
         set -q parts[2]; or continue
         for value in (string split '|' -- $parts[2])
             string match -qr '[A-Z]' -- $value; or echo $option=$value
+            test $value = WORDS; and __mpu_words $option
         end
+    end
+end
+
+# Words with commas between, behind those that were typed already.
+function __mpu_words
+    set -l typed (string match -rg '^--[a-z]+=(.*,)' -- (commandline -ct))
+    for word in compute utility graphics video display ngx compat32 all profiling rdma fabric-imex \
+            log strict
+        echo $argv[1]=$typed$word
     end
 end
 

@@ -22,6 +22,7 @@ _mpu_options() {
 			PROGRAM) action=_command_names ;;
 			GROUP) action=_groups ;;
 			V) action=_mpu_releases ;;
+			WORDS) action=_mpu_words ;;
 			*[A-Z]*) action= ;;
 			*) action="(${values//|/ })" ;;
 			esac
@@ -40,6 +41,14 @@ _mpu_commands() {
 		[[ $line =~ '^  ([a-z][A-Za-z-]*)( [][A-Z. a-z]*)?  +([^ ].*)$' ]] || continue
 		commands+=("$match[1]:$match[3]")
 	done
+}
+
+_mpu_words() {
+	local -a words=(compute utility graphics video display ngx compat32 all profiling rdma
+		fabric-imex log strict)
+
+	compset -P '*,'
+	compadd -qS , -- $words
 }
 
 _mpu_releases() {

@@ -145,6 +145,14 @@ def test_bash_offers_releases_and_what_the_command_itself_takes():
     expect("--version" in ask_bash("mpu-run --pid-ns -- bash --vers"), "options of the command")
 
 
+def test_words_of_a_confinement_are_offered_one_after_the_other():
+    expect_equal(ask_bash("mpu-run --confine=compute,ut"), ["compute,utility"], "bash")
+    expect("strict" in ask_bash("mpu-hook --confine="), "words of mpu-hook --confine in bash")
+    expect_equal(ask_fish("mpud --confine=compute,ut"), ["--confine=compute,utility"], "fish")
+    line = "mpu-run --confine=compute,ut"
+    expect_equal([offer for offer in ask_zsh([line])[line] if offer], ["utility"], "zsh")
+
+
 def test_bash_finds_every_program():
     script = f". {LIBRARY}; . {COMPLETIONS}/mpu.bash; complete -p {' '.join(FOLDERS)}"
     expect_equal(len(run(["bash", "-c", script]).stdout.splitlines()), len(FOLDERS), "programs")
