@@ -31,6 +31,8 @@ main() {
 		;;
 	sanitize-*)
 		python mpu_run.py "$build"
+		python confine.py "$build"
+		python confine_fuzz.py "$build" --calls=30000
 		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
@@ -40,6 +42,8 @@ main() {
 		;;
 	*-quick)
 		python mpu_run.py "$build"
+		python confine.py "$build"
+		python confine_fuzz.py "$build" --release=535.183.01 --release=580.95.05
 		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"
@@ -50,6 +54,8 @@ main() {
 		;;
 	*-full)
 		python mpu_run.py "$build"
+		python confine.py "$build"
+		python confine_fuzz.py "$build" --calls=1000000
 		python trace.py "$build"
 		python lifetime.py "$build"
 		python hostile.py "$build"

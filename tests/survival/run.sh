@@ -38,5 +38,6 @@ else
 	is_sanitized || python faults/faults.py --short
 fi
 python deaths.py
+python confine.py
 python replace.py
 exit $failed
