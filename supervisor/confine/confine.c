@@ -305,23 +305,28 @@ static bool identify(struct confined *call)
 	return false;
 }
 
+static const char *why_unserved(const struct engine *engine, bool logs)
+{
+	if (engine->policy && !logs && engine->options.nursery < 0)
+		return "a confined container cannot make driver calls: mpu has no process to make "
+		       "them with (restart it)";
+	if (engine->policy)
+		return NULL;
+	return logs ? "which calls a confined container would be refused cannot be told: of this "
+		      "driver release no calls are known (take another driver)"
+		    : "a confined container cannot make driver calls: of this driver release none "
+		      "are known (take another driver, or leave --confine out)";
+}
+
 /* Without a table, or without a way to make calls, nothing can be allowed. */
 static bool can_be_served(struct listener *listener)
 {
-	const struct engine *engine = listener->engine;
-	const bool logs = listener->entry->settings.confine & MPU_CONFINE_LOG;
+	const char *why =
+	    why_unserved(listener->engine, listener->entry->settings.confine & MPU_CONFINE_LOG);
 
-	if (engine->policy && (logs || engine->options.nursery >= 0))
-		return true;
-	if (!atomic_exchange(&listener->container->warned_unserved, true))
-		log_error(engine->policy
-			      ? "a confined container cannot make driver calls: mpu has no "
-				"process to make them with (restart it)"
-			      : "a confined container cannot make driver calls: of this "
-				"driver release no calls are known (take another driver, "
-				"or leave --confine out)",
-			  "container=%s", listener->container->label);
-	return false;
+	if (why && !atomic_exchange(&listener->container->warned_unserved, true))
+		log_error(why, "container=%s", listener->container->label);
+	return !why;
 }
 
 static void release(struct confined *call)
