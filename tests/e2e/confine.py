@@ -145,7 +145,8 @@ def test_a_refused_call_is_said_once():
 class Held:
     """tour hold under mpu-run, and the proxy that stands for it."""
 
-    def __init__(self, simrm, words="compute,utility", who=(), parts=("hold",)):
+    def __init__(self, simrm, words="compute,utility", who=(), parts=("hold",),
+                 proxies_wanted=1):
         before = set(proxies())
         self.process = subprocess.Popen(
             [*command(simrm, words), *who, programs.tour, simrm.directory, *parts],
@@ -155,8 +156,8 @@ class Held:
                 raise AssertionError(f"tour ended: {self.process.communicate()[1][-400:]}")
         self.inside = int(line.split()[1])
         new = {proxy: target for proxy, target in proxies().items() if proxy not in before}
-        expect_equal(len(new), 1, f"proxies of one process: {new}")
-        (self.proxy, self.target), = new.items()
+        expect_equal(len(new), proxies_wanted, f"proxies of one process: {new}")
+        self.proxy, self.target = list(new.items())[0]
 
     def end(self):
         try:
@@ -239,6 +240,16 @@ def test_children_programs_and_users_are_told_apart():
                     expect_equal(ours, native, "after exec")
 
 
+def test_a_process_that_changes_its_user_gets_another_proxy():
+    with Simrm(programs, RELEASE) as simrm:
+        container = Held(simrm, parts=("setuid=1000", "hold"), proxies_wanted=2)
+        users = {client["tgid"]: client["euid"] for client in simrm.state()["clients"]}
+        expect_equal(sorted(users.values()), [0, 1000], "users of clients")
+        for proxy, uid in users.items():
+            expect_equal(status_of(proxy)["Uid"].split(), [str(uid)] * 4, "a proxy's user")
+        container.end()
+
+
 def test_short_lived_processes_leave_nothing():
     with Simrm(programs, RELEASE) as simrm:
         process = subprocess.Popen(
@@ -314,10 +325,15 @@ def test_proxies_killed_at_random_cost_no_more_than_the_call():
         settle(simrm)
 
 
+def two_nurseries():
+    found = sorted(nurseries())
+    return found if len(found) == 2 else None
+
+
 def test_a_nursery_that_is_killed_is_started_again():
     with Simrm(programs, RELEASE) as simrm:
         container = Held(simrm, parts=("hold", "children=5"))
-        guard, serving = sorted(nurseries())
+        guard, serving = wait_until(two_nurseries, "the nursery and its guard")
         os.kill(serving, signal.SIGKILL)
         wait_until(lambda: len(nurseries()) == 2, "a new nursery")
         expect(serving not in nurseries() and guard in nurseries(), "it is the old one")

@@ -12,7 +12,7 @@
 
 #include "tests/e2e/tour.h"
 
-enum { MEMORY = 0x7000, VIRTUAL, SPACE, HEAP, DMA, COPY, EVENT, PINNED, CHANNEL };
+enum { MEMORY = 0x7000, VIRTUAL, SPACE, HEAP, DMA, COPY, EVENT, PINNED, CHANNEL, SYSTEM };
 enum { EVENT_FD = 4321 };
 
 /* An allocation by NVOS64, with rights, and with a handle of our choice. */
@@ -88,6 +88,28 @@ static void mappings(struct tour *tour)
 	close(map.fd);
 }
 
+/* Memory of the system that is to be mapped at once: the file is that of the parameters. */
+static void system_memory(struct tour *tour)
+{
+	struct nvos02_with_fd api = {.hRoot = tour->client.handle,
+				     .hObjectParent = tour->device,
+				     .hObjectNew = SYSTEM,
+				     .hClass = NV01_MEMORY_SYSTEM,
+				     .limit = 8191,
+				     .fd = tour->node};
+	char path[320];
+	int result;
+
+	result = tour_escape(tour->node, NV_ESC_RM_ALLOC_MEMORY, sizeof(api), &api);
+	say("system memory, wrong file", result ? result : (int)api.status);
+	snprintf(path, sizeof(path), "%s/nvidiactl", tour->rm.root);
+	api.hObjectNew++;
+	api.fd = open(path, O_RDWR | O_CLOEXEC);
+	result = tour_escape(tour->node, NV_ESC_RM_ALLOC_MEMORY, sizeof(api), &api);
+	say("system memory", result ? result : (int)api.status);
+	close(api.fd);
+}
+
 static void map_for_gpu(struct tour *tour)
 {
 	bool flags2 = tour->rm.major >= 580, size = tour->rm.major >= 550;
@@ -131,6 +153,7 @@ void tour_memory(struct tour *tour)
 	heap(tour);
 	mappings(tour);
 	map_for_gpu(tour);
+	system_memory(tour);
 	say("free", rm_free(&tour->client, tour->device, SPACE));
 	say("free again", rm_free(&tour->client, tour->device, SPACE));
 }
@@ -155,9 +178,8 @@ static void events(struct tour *tour)
 	say("alloc OS event again", result ? result : (int)event.Status);
 	say("event", alloc_with_rights(tour, tour->subdevice, EVENT, NV01_EVENT_OS_EVENT, &params,
 				       sizeof(params)));
-	say("event by its general class",
-	    alloc_with_rights(tour, tour->subdevice, EVENT + 0x100, NV01_EVENT, &params,
-			      sizeof(params)));
+	say("event by its general class", alloc_with_rights(tour, tour->subdevice, EVENT + 0x100,
+							    NV01_EVENT, &params, sizeof(params)));
 	result = tour_escape(ctl, NV_ESC_FREE_OS_EVENT, sizeof(event), &event);
 	say("free OS event", result ? result : (int)event.Status);
 	result = tour_escape(ctl, NV_ESC_FREE_OS_EVENT, sizeof(event), &event);
@@ -406,6 +428,32 @@ static void export_list(const struct tour *tour, int carrier)
 	    rm_control(&tour->client, tour->client.handle, 0x3d0b, &give, sizeof(give)));
 }
 
+/* A control whose file is looked up before anything else; it needs an object that is not simulated.
+ */
+static void attach(const struct tour *tour)
+{
+	struct attach_gpu params = {.hSubdevice = tour->subdevice};
+	const int files[] = {tour->rm.ctl, tour->node, 9999, -1, STDIN_FILENO};
+	char path[320], name[64];
+	int fresh;
+
+	for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		params.devDescriptor = (uint64_t)(int64_t)files[i];
+		snprintf(name, sizeof(name), "attach file %u", i);
+		say(name, rm_control(&tour->client, tour->client.handle, NV00FD_CTRL_CMD_ATTACH_GPU,
+				     &params, sizeof(params)));
+	}
+	snprintf(path, sizeof(path), "%s/nvidia0", tour->rm.root);
+	fresh = open(path, O_RDWR | O_CLOEXEC);
+	params.devDescriptor = (uint64_t)fresh;
+	say("attach a GPU", rm_control(&tour->client, tour->client.handle,
+				       NV00FD_CTRL_CMD_ATTACH_GPU, &params, sizeof(params)));
+	say("attach with parameters nowhere",
+	    rm_control(&tour->client, tour->client.handle, NV00FD_CTRL_CMD_ATTACH_GPU, (void *)4096,
+		       sizeof(params)));
+	close(fresh);
+}
+
 /* Memory that goes to another process by an open file. */
 void tour_files(struct tour *tour)
 {
@@ -436,6 +484,7 @@ void tour_files(struct tour *tour)
 		die("the importing child");
 	say("memory to export once more", alloc_video(tour, COPY + 0x200));
 	export_list(tour, open(path, O_RDWR | O_CLOEXEC));
+	attach(tour);
 }
 
 void tour_uvm(struct tour *tour, const char *root)

@@ -1,10 +1,12 @@
 /* NV_ESC_RM_CONTROL: the checks in the driver's order, then the control itself. */
 #include "tests/simrm/control.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "tests/simrm/escapes.h"
 
 enum {
 	NVOS54_FLAGS_IRQL_RAISED = 1,
@@ -241,9 +243,35 @@ static uint32_t execute(struct driver *driver, struct sim_file *file, const stru
 	return status;
 }
 
+/* Two controls name a file of a GPU, which is looked up before all else, in parameters that are
+ * read as long as they should be. */
+static int look_up_device(struct driver *driver, const struct sim_call *call,
+			  const struct nvos54_parameters *api)
+{
+	struct attach_gpu params;
+	struct sim_file *file;
+	const void *asked;
+	int err = 0;
+
+	if (api->cmd != NV00FD_CTRL_CMD_ATTACH_GPU)
+		return 0;
+	if (user_read(driver, call->tid, api->params, &params, sizeof(params)))
+		return -EINVAL;
+	asked = file_ask(driver, call, (int)params.devDescriptor);
+	pthread_mutex_lock(&driver->lock);
+	file = file_asked(driver, asked);
+	if (!file || file->device != DEVICE_GPU || file->ctl)
+		err = -EINVAL;
+	pthread_mutex_unlock(&driver->lock);
+	return err;
+}
+
 int escape_control(struct driver *driver, struct sim_file *file, const struct sim_call *call,
 		   struct nvos54_parameters *api)
 {
-	api->status = is_null_control(api->cmd) ? NV_OK : execute(driver, file, call, api);
-	return 0;
+	int err = look_up_device(driver, call, api);
+
+	if (!err)
+		api->status = is_null_control(api->cmd) ? NV_OK : execute(driver, file, call, api);
+	return err;
 }

@@ -168,6 +168,13 @@ struct nv0005_alloc_parameters { /* NV01_EVENT_OS_EVENT */
 	uint64_t data; /* the fd number of NV_ESC_ALLOC_OS_EVENT */
 };
 
+enum { NV00FD_CTRL_CMD_ATTACH_GPU = 0xfd0104 };
+
+struct attach_gpu {
+	uint32_t hSubdevice, flags;
+	uint64_t devDescriptor; /* a file of nvidiaN that is registered to none */
+};
+
 struct export_to_dmabuf_fd { /* NV_ESC_EXPORT_TO_DMABUF_FD; 2600 bytes before 570.86.15 */
 	int32_t fd;
 	uint32_t hClient, totalObjects, numObjects, index;
