@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from worlds import find_programs, world  # noqa: I001
 from mpud_state import EXECUTORS_KEPT, wait_settled
-from confined import arrivals, count_of, nurseries, proxies
+from confined import arrivals, count_of, nurseries, ours, proxies
 from results import expect, expect_equal, run_cases
 from world import die_with_parent, wait_until
 
@@ -113,6 +113,16 @@ def test_a_nursery_that_is_killed_is_started_again():
         tour.go()
         expect_equal(tour.end()[0], "children: 10 of 10\n", "children")
         expect(nurseries() and serving not in nurseries(), "no new nursery")
+
+
+def test_the_guard_of_a_nursery_that_is_killed_takes_nothing_with_it():
+    with counted() as made:
+        tour = Tour(made, "children=10")
+        for guard in ours("mpu-guard"):
+            os.kill(int(guard.name), signal.SIGKILL)
+        wait_until(lambda: list(ours("mpu-guard")), "a new guard")
+        tour.go()
+        expect_equal(tour.end()[0], "children: 10 of 10\n", "children")
 
 
 def test_short_lived_confined_processes_leave_nothing_in_mpud():
