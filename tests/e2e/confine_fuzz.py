@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import results
-from confined import count_of, expect_no_breach, proxies, set_alarm, write_numbers
+from confined import expect_no_breach, proxies, set_alarm, write_numbers
 from results import expect, expect_equal
 from world import Programs, Simrm, wait_until
 
@@ -98,14 +98,14 @@ def run_release(programs, release, options):
             return not state["clients"] and state["opens"] == state["releases"]
         wait_until(is_clean, "the end of all clients", 30)
         wait_until(lambda: not proxies(), "the end of all proxies", 30)
-    through = count_of(seen, **{"from": "proxy"})
+    through = seen["sent"]["proxy"]
     expect(through > options.calls / 100, f"only {through} of {options.calls} calls reached it")
     expect(seen["lane_accesses"] > through, "no memory of proxies was looked at")
     return seen, took
 
 
 def senders(seen):
-    return ", ".join(f"{count_of(seen, **{'from': sender})} from {name}" for sender, name in
+    return ", ".join(f"{seen['sent'][sender]} from {name}" for sender, name in
                      (("proxy", "proxies"), ("target", "the program itself (nvidia-uvm)"),
                       ("host", "mpu")))
 
@@ -130,9 +130,9 @@ def main():
                 with open(options.summary, "a", encoding="utf-8") as out:
                     out.write(f"| {time.strftime('%Y-%m-%d')} | {release} | {options.words} | "
                               f"{options.calls:,} | {options.seed} | {took:.0f} | "
-                              f"{count_of(seen, **{'from': 'proxy'}):,} | "
-                              f"{count_of(seen, **{'from': 'target'}):,} | "
-                              f"{count_of(seen, **{'from': 'host'}):,} | "
+                              f"{seen['sent']['proxy']:,} | "
+                              f"{seen['sent']['target']:,} | "
+                              f"{seen['sent']['host']:,} | "
                               f"{seen['lane_accesses']:,} | {seen['breaches']} |\n")
     finally:
         programs.remove()

@@ -258,11 +258,15 @@ static void count(struct arrivals *arrivals, const struct arrival_caller *caller
 
 void arrivals_count(struct arrivals *arrivals, pid_t tid, const struct arrival *call)
 {
+	const struct arrival_caller *caller;
+
 	if (!is_on(arrivals))
 		return;
 	pthread_mutex_lock(&arrivals->lock);
 	arrivals->total++;
-	count(arrivals, find_caller(arrivals, tid), call);
+	caller = find_caller(arrivals, tid);
+	arrivals->sent[caller->from]++;
+	count(arrivals, caller, call);
 	pthread_mutex_unlock(&arrivals->lock);
 }
 
@@ -272,6 +276,7 @@ void arrivals_start(struct arrivals *arrivals, bool on)
 	memset(arrivals->record, 0, sizeof(arrivals->record));
 	memset(arrivals->caller, 0, sizeof(arrivals->caller));
 	arrivals->records = 0;
+	memset(arrivals->sent, 0, sizeof(arrivals->sent));
 	arrivals->total = arrivals->unrecorded = 0;
 	__atomic_store_n(&arrivals->counting, on, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&arrivals->lock);
@@ -344,8 +349,12 @@ void arrivals_write(struct arrivals *arrivals, FILE *out)
 	bool first = true;
 
 	pthread_mutex_lock(&arrivals->lock);
+	fputs("{\"sent\":{", out);
+	for (unsigned i = 0; i < FROM_KINDS; i++)
+		fprintf(out, "%s\"%s\":%llu", i ? "," : "", from_names[i],
+			(unsigned long long)arrivals->sent[i]);
 	fprintf(out,
-		"{\"total\":%llu,\"unrecorded\":%llu,\"allowed\":%u,\"lane_accesses\":%llu,"
+		"},\"total\":%llu,\"unrecorded\":%llu,\"allowed\":%u,\"lane_accesses\":%llu,"
 		"\"breaches\":%llu,\"breach\":[",
 		(unsigned long long)arrivals->total, (unsigned long long)arrivals->unrecorded,
 		arrivals->allowances, (unsigned long long)arrivals->lane_accesses,

@@ -68,7 +68,7 @@ struct arrivals {
 	bool counting, alarm, lanes; /* lanes: proxies may have the driver use nothing else */
 	struct arrival_record record[ARRIVAL_RECORDS];
 	unsigned records;
-	uint64_t total, unrecorded, breaches;
+	uint64_t total, unrecorded, breaches, sent[FROM_KINDS]; /* by sender */
 	struct {
 		bool used;
 		enum arrival_from from;
