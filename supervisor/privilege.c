@@ -62,14 +62,14 @@ int privilege_set(struct capability_sets sets)
 
 bool privilege_has(unsigned int capability)
 {
-	struct capability_sets sets;
+	struct capability_sets sets = {0};
 
 	return !get(&sets) && sets.effective & bit(capability);
 }
 
 bool privilege_may(unsigned int capability)
 {
-	struct capability_sets sets;
+	struct capability_sets sets = {0};
 
 	return !get(&sets) && sets.permitted & bit(capability);
 }

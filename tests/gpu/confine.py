@@ -65,6 +65,7 @@ class Confine:
     # ---- Which parts run, and with which results
 
     def parts(self, caps=None, wanted=True):
+        self.in_force()
         print(f"\n{'part':<12}{'bare':<8}{'confined':<10}{'calls refused':<16}result")
         for name, argv in self.programs_of():
             bare = Run(argv)
@@ -76,6 +77,15 @@ class Confine:
                 print(f"    {line[:180]}")
             if wanted:
                 check(f"{name} gives the bare run's result when confined", same)
+
+    def in_force(self):
+        """What follows would prove nothing were these programs not confined."""
+        seen = Run([self.mpu_run, f"--confine={self.caps}", "--stats", "--", "nvidia-smi"])
+        found = re.search(r"confined: (\d+) made from a copy", seen.error)
+        check("nvidia-smi's calls are made by a proxy", bool(found) and int(found[1]) > 50, seen.tail())
+        check("none of its controls is passed on", " 0 passed on" in seen.error, seen.tail())
+        few = Run([self.mpu_run, "--confine=graphics", "--", "nvidia-smi"])
+        check("without the word for it, nvidia-smi is refused", few.status != 0 and few.refused, few.tail())
 
     def strict(self):
         print("\nUnder strict (what can only be continued is refused):")
