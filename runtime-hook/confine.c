@@ -1,7 +1,6 @@
 #include "runtime-hook/confine.h"
 
 #include "base/cleanup.h"
-#include "supervisor/mpud-protocol.h"
 #include "supervisor/settings.h"
 
 #include <errno.h>
@@ -15,7 +14,7 @@ char *confine_metadata(const char *metadata, uint32_t confine)
 
 	if (!confine)
 		return metadata ? strdup(metadata) : NULL;
-	if (asprintf(&text, "%s=%s mpu.confine=%s%s%s", MPUD_FILTER_WORD,
+	if (asprintf(&text, "%s=%s mpu.confine=%s%s%s", MPU_FILTER_WORD,
 		     filter_kind_name(mpu_confine_filter(confine)),
 		     mpu_confine_words(confine, words), metadata ? " " : "",
 		     metadata ? metadata : "") < 0)
@@ -30,7 +29,7 @@ int confine_check_filter(const char *metadata, uint32_t confine, struct mpu_erro
 
 	if (!confine)
 		return 0;
-	if (mpud_filter_of(metadata, &kind))
+	if (mpu_filter_of(metadata, &kind))
 		kind = FILTER_PIDS;
 	if (mpu_confine_check_filter(confine, kind, &cause) == 0)
 		return 0;

@@ -7,26 +7,6 @@
 #include <limits.h>
 #include <string.h>
 
-int mpud_filter_of(const char *metadata, enum filter_kind *kind)
-{
-	static const char name[] = MPUD_FILTER_WORD "=";
-	cleanup_free char *words = metadata ? strdup(metadata) : NULL;
-	char *rest = words, *word;
-	bool found = false;
-
-	*kind = FILTER_PIDS;
-	if (metadata && !words)
-		return -ENOMEM;
-	while ((word = rest ? strsep(&rest, " ") : NULL)) {
-		if (strncmp(word, name, strlen(name)) != 0)
-			continue;
-		if (found || !filter_kind_parse(word + strlen(name), kind))
-			return -EINVAL;
-		found = true;
-	}
-	return 0;
-}
-
 static void add_string(struct json_object *object, const char *name, const char *value)
 {
 	json_object_object_add(object, name, json_object_new_string(value ? value : ""));

@@ -7,7 +7,6 @@
 #define SUPERVISOR_MPUD_PROTOCOL_H
 
 #include "base/error.h"
-#include "filter/filter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,13 +27,6 @@ int mpud_default_socket(char *out, size_t size, struct mpu_error *error);
 /* Connects to the mpud that listens at PATH. Returns the socket, owned by the caller, or -errno
  * with ERROR filled: what to start, when nobody listens. */
 int mpud_connect(const char *path, struct mpu_error *error);
-
-/* The word of the metadata that says which filter the listener is of (filter_kind_name()). */
-#define MPUD_FILTER_WORD "mpu.filter"
-
-/* Reads it from METADATA (or NULL). Without the word it is FILTER_PIDS. Returns 0, or -EINVAL where its
- * value is none, or it stands there twice. */
-int mpud_filter_of(const char *metadata, enum filter_kind *kind);
 
 /* What a container's process is, as its runtime says it. Strings are borrowed, NULL or empty where
  * they are not known. */

@@ -1,5 +1,7 @@
 #include "supervisor/settings.h"
 
+#include "base/cleanup.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -165,6 +167,26 @@ int mpu_confine_check_filter(uint32_t confine, enum filter_kind kind, struct mpu
 			"it is to be confined to %s, but its seccomp filter lets calls of compute "
 			"through: give mpu-hook or mpu-runtime --confine=%s too",
 			words, words);
+}
+
+int mpu_filter_of(const char *metadata, enum filter_kind *kind)
+{
+	static const char name[] = MPU_FILTER_WORD "=";
+	cleanup_free char *words = metadata ? strdup(metadata) : NULL;
+	char *rest = words, *word;
+	bool found = false;
+
+	*kind = FILTER_PIDS;
+	if (metadata && !words)
+		return -ENOMEM;
+	while ((word = rest ? strsep(&rest, " ") : NULL)) {
+		if (strncmp(word, name, strlen(name)) != 0)
+			continue;
+		if (found || !filter_kind_parse(word + strlen(name), kind))
+			return -EINVAL;
+		found = true;
+	}
+	return 0;
 }
 
 uint32_t mpu_confine_narrow(uint32_t most, uint32_t wish)

@@ -52,6 +52,14 @@ enum filter_kind mpu_confine_filter(uint32_t confine);
  * such a container. Returns 0, or -EINVAL with ERROR filled. */
 int mpu_confine_check_filter(uint32_t confine, enum filter_kind kind, struct mpu_error *error);
 
+/* The word of a listener's metadata that says which filter the listener is of (filter_kind_name()).
+ */
+#define MPU_FILTER_WORD "mpu.filter"
+
+/* Reads it from METADATA (or NULL). Without the word it is FILTER_PIDS. Returns 0, or -EINVAL where
+ * its value is none, or it stands there twice. */
+int mpu_filter_of(const char *metadata, enum filter_kind *kind);
+
 /* What is left of WISH below MOST, where both may be 0: capabilities that both have, strict where
  * either says so, log where neither refuses. */
 uint32_t mpu_confine_narrow(uint32_t most, uint32_t wish);

@@ -98,8 +98,8 @@ static int check_confinement(struct mpu_settings *settings, const struct mpud_co
 {
 	enum filter_kind kind;
 
-	if (mpud_filter_of(container->metadata, &kind))
-		return mpu_fail(error, EINVAL, "its setting " MPUD_FILTER_WORD " cannot be read");
+	if (mpu_filter_of(container->metadata, &kind))
+		return mpu_fail(error, EINVAL, "its setting " MPU_FILTER_WORD " cannot be read");
 	if (mpu_confine_check_filter(settings->confine, kind, error))
 		return -error->code;
 	if (settings->confine && forwarded)

@@ -35,7 +35,7 @@ static int write_state(char **text, pid_t child, const struct mpu_settings *sett
 		fprintf(out, ",\"mpu.confine\":\"%s\"", mpu_confine_words(settings->confine, words));
 	fputs("}}", out);
 	if (settings->confine)
-		fprintf(out, ",\"metadata\":\"" MPUD_FILTER_WORD "=%s\"", kind);
+		fprintf(out, ",\"metadata\":\"" MPU_FILTER_WORD "=%s\"", kind);
 	fputs("}", out);
 	return fclose(out) ? -ENOMEM : 0;
 }

@@ -2,6 +2,7 @@
 #include "runtime-hook/config.h"
 #include "base/cleanup.h"
 #include "supervisor/mpud-protocol.h"
+#include "supervisor/settings.h"
 #include "tests/fuzz/json_input.h"
 
 #include <errno.h>
@@ -62,6 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	settings.defaults.enabled = data[0] & 2;
 	settings.defaults.ignore_missing = data[0] & 4;
 	settings.metadata = data[0] & 8 ? "mpu.view=host" : NULL;
+	if (data[0] & 32)
+		settings.defaults.confine =
+		    MPU_CONFINE_ON | NVABI_CAP_UTILITY | (data[0] & 64 ? NVABI_CAP_COMPUTE : 0);
 	config = fuzz_parse(data + 1, size - 1);
 	if (!config)
 		return 0;

@@ -1,7 +1,6 @@
 /* The words of a confinement, and what becomes of two of them. */
 #include "supervisor/settings.h"
 
-#include "supervisor/mpud-protocol.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -201,7 +200,7 @@ Test(settings, the_metadata_says_which_filter_it_is)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		enum filter_kind kind;
 
-		cr_assert_eq(mpud_filter_of(cases[i].metadata, &kind), cases[i].result, "%s",
+		cr_assert_eq(mpu_filter_of(cases[i].metadata, &kind), cases[i].result, "%s",
 			     cases[i].metadata);
 		if (!cases[i].result)
 			cr_assert_eq(kind, cases[i].kind, "%s", cases[i].metadata);
