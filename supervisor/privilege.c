@@ -41,6 +41,7 @@ static int get(struct capability_sets *sets)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
+	*sets = (struct capability_sets){0};
 	if (syscall(SYS_capget, &header, data))
 		return -errno;
 	*sets = (struct capability_sets){
@@ -62,14 +63,14 @@ int privilege_set(struct capability_sets sets)
 
 bool privilege_has(unsigned int capability)
 {
-	struct capability_sets sets = {0};
+	struct capability_sets sets;
 
 	return !get(&sets) && sets.effective & bit(capability);
 }
 
 bool privilege_may(unsigned int capability)
 {
-	struct capability_sets sets = {0};
+	struct capability_sets sets;
 
 	return !get(&sets) && sets.permitted & bit(capability);
 }
@@ -77,7 +78,7 @@ bool privilege_may(unsigned int capability)
 /* What ROLE takes of what is there. */
 static struct capability_sets choose(enum privilege_role role, uint64_t permitted)
 {
-	struct capability_sets sets = {0};
+	struct capability_sets sets;
 
 	for (size_t i = 0; i < KNOWN; i++) {
 		uint64_t one = permitted & bit(known[i].capability);

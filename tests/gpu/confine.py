@@ -65,7 +65,6 @@ class Confine:
     # ---- Which parts run, and with which results
 
     def parts(self, caps=None, wanted=True):
-        self.in_force()
         print(f"\n{'part':<12}{'bare':<8}{'confined':<10}{'calls refused':<16}result")
         for name, argv in self.programs_of():
             bare = Run(argv)
@@ -86,6 +85,8 @@ class Confine:
         check("none of its controls is passed on", " 0 passed on" in seen.error, seen.tail())
         few = Run([self.mpu_run, "--confine=graphics", "--", "nvidia-smi"])
         check("without the word for it, nvidia-smi is refused", few.status != 0 and few.refused, few.tail())
+        if failed:
+            raise SystemExit("nothing is confined: the rest would prove nothing")
 
     def strict(self):
         print("\nUnder strict (what can only be continued is refused):")
@@ -298,6 +299,7 @@ def wait_for(path, seconds):
 def main():
     options = {word.split("=")[0]: word.partition("=")[2] for word in sys.argv[1:-2]}
     confine = Confine(sys.argv[-2], sys.argv[-1], options.get("--caps", "compute,utility"))
+    confine.in_force()
     sections = options.get("--only", "parts,views,who,kills,strict").split(",")
     for name in sections:
         print(f"\n=== {name} ({time.strftime('%H:%M:%S')})", flush=True)
