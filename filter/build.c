@@ -17,25 +17,6 @@ static void release_context(scmp_filter_ctx *context)
 		seccomp_release(*context);
 }
 
-static const char *const kind_names[] = {[FILTER_PIDS] = "pids",
-					 [FILTER_CONFINE] = "confine",
-					 [FILTER_CONFINE_COMPUTE] = "confine-compute"};
-
-const char *filter_kind_name(enum filter_kind kind)
-{
-	return kind_names[kind];
-}
-
-bool filter_kind_parse(const char *word, enum filter_kind *kind)
-{
-	for (int i = 0; i <= FILTER_CONFINE_COMPUTE; i++)
-		if (strcmp(word, kind_names[i]) == 0) {
-			*kind = (enum filter_kind)i;
-			return true;
-		}
-	return false;
-}
-
 const uint32_t *filter_native_architectures(void)
 {
 	static const uint32_t x86[] = {SCMP_ARCH_X86_64, SCMP_ARCH_X86, SCMP_ARCH_X32, 0};

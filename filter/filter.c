@@ -18,6 +18,25 @@ void filter_program_free(struct filter_program *program)
 	program->code = NULL;
 }
 
+static const char *const kind_names[] = {[FILTER_PIDS] = "pids",
+					 [FILTER_CONFINE] = "confine",
+					 [FILTER_CONFINE_COMPUTE] = "confine-compute"};
+
+const char *filter_kind_name(enum filter_kind kind)
+{
+	return kind_names[kind];
+}
+
+bool filter_kind_parse(const char *word, enum filter_kind *kind)
+{
+	for (int i = 0; i <= FILTER_CONFINE_COMPUTE; i++)
+		if (strcmp(word, kind_names[i]) == 0) {
+			*kind = (enum filter_kind)i;
+			return true;
+		}
+	return false;
+}
+
 static long sys_seccomp(unsigned int operation, unsigned int flags, const void *args)
 {
 	return syscall(SYS_seccomp, operation, flags, args);

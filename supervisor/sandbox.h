@@ -23,21 +23,18 @@ enum sandbox_role {
 	SANDBOX_ROLES
 };
 
-/* Sets of roles, for sandbox_build(). */
-enum {
-	SANDBOX_OF_MPUD = (1 << SANDBOX_NURSERY) - 1,
-	SANDBOX_OF_NURSERY = 1 << SANDBOX_NURSERY | 1 << SANDBOX_PROXY,
-};
-
 enum sandbox_mode {
 	SANDBOX_ON,
 	SANDBOX_LOG, /* the kernel logs what is refused, too (audit, type=1326) */
 	SANDBOX_OFF,
 };
 
-/* The filters, built and not yet in force. */
+/* The filters of all roles, made when mpu was built: [1] with what only SANDBOX_METRICS needs. */
+extern const struct filter_program sandbox_programs[2][SANDBOX_ROLES];
+
+/* Those to be put in force. */
 struct sandbox {
-	struct filter_program program[SANDBOX_ROLES];
+	const struct filter_program *program; /* by role */
 	unsigned int flags; /* of seccomp(2) */
 };
 
@@ -47,12 +44,8 @@ bool sandbox_mode_parse(const char *word, enum sandbox_mode *mode);
 /* Why this build has none in force, or NULL: AddressSanitizer traces its own process at its end. */
 const char *sandbox_excuse(void);
 
-/* Builds the filters of ROLES, a bit for each. LOGS: as SANDBOX_LOG. METRICS: with what only
- * SANDBOX_METRICS needs. Returns 0, or -errno with ERROR filled; SANDBOX is then empty. */
-int sandbox_build(struct sandbox *sandbox, unsigned int roles, bool logs, bool metrics,
-		  struct mpu_error *error);
-
-void sandbox_free(struct sandbox *sandbox);
+/* LOGS: as SANDBOX_LOG. METRICS: with what only SANDBOX_METRICS needs. */
+void sandbox_prepare(struct sandbox *sandbox, bool logs, bool metrics);
 
 /* Puts the calling thread, and what it will make, under the filter of ROLE, for good. It has
  * no_new_privs. Nothing happens where SANDBOX is NULL. Returns 0 or -errno with ERROR filled. */

@@ -262,10 +262,8 @@ static int enter_sandbox(enum sandbox_mode mode, struct mpu_error *error)
 
 	if (mode == SANDBOX_OFF || sandbox_excuse())
 		return 0;
-	result =
-	    sandbox_build(&nursery.sandbox, SANDBOX_OF_NURSERY, mode == SANDBOX_LOG, false, error);
-	if (!result)
-		result = sandbox_enter(&nursery.sandbox, SANDBOX_NURSERY, error);
+	sandbox_prepare(&nursery.sandbox, mode == SANDBOX_LOG, false);
+	result = sandbox_enter(&nursery.sandbox, SANDBOX_NURSERY, error);
 	nursery.has_sandbox = !result;
 	return result;
 }

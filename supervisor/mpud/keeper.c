@@ -85,10 +85,8 @@ static int enter_sandbox(struct keeper *keeper, struct mpu_error *error)
 			    excuse ? excuse : "--sandbox=off");
 		return 0;
 	}
-	result = sandbox_build(&keeper->sandbox, SANDBOX_OF_MPUD, options->sandbox == SANDBOX_LOG,
-			       options->metrics != NULL, error);
-	if (!result)
-		result = sandbox_enter(&keeper->sandbox, SANDBOX_KEEPER, error);
+	sandbox_prepare(&keeper->sandbox, options->sandbox == SANDBOX_LOG, options->metrics != NULL);
+	result = sandbox_enter(&keeper->sandbox, SANDBOX_KEEPER, error);
 	keeper->has_sandbox = !result;
 	return result;
 }

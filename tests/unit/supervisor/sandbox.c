@@ -68,9 +68,7 @@ static void enter(enum sandbox_role role)
 
 static void build(void)
 {
-	struct mpu_error error = {0};
-
-	cr_assert(sandbox_build(&sandbox, SANDBOX_OF_MPUD | SANDBOX_OF_NURSERY, false, true, &error) == 0, "%s", error.text);
+	sandbox_prepare(&sandbox, false, true);
 }
 
 /* How a child ends that is under ROLE and makes the call: with the errno, or by a signal. */
