@@ -78,7 +78,7 @@ bool privilege_may(unsigned int capability)
 /* What ROLE takes of what is there. */
 static struct capability_sets choose(enum privilege_role role, uint64_t permitted)
 {
-	struct capability_sets sets;
+	struct capability_sets sets = {0};
 
 	for (size_t i = 0; i < KNOWN; i++) {
 		uint64_t one = permitted & bit(known[i].capability);
