@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -197,23 +198,61 @@ bool driver_is_uvm(const struct driver *driver, int fd)
 	       st.stx_rdev_major == find_uvm_major();
 }
 
-bool driver_is_open_in(const struct driver *driver, int tgid)
+static DIR *open_descriptors(int tid)
 {
 	char path[48];
-	cleanup_dir DIR *dir = NULL;
-	struct dirent *entry;
-	struct statx st;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", tgid);
-	dir = opendir(path);
+	snprintf(path, sizeof(path), "/proc/%d/fd", tid);
+	return opendir(path);
+}
+
+/* The next descriptor that is an NVIDIA device. Returns its number with ST, or -1 at the end. */
+static int next_device(const struct driver *driver, DIR *dir, struct statx *st)
+{
+	struct dirent *entry;
+
 	while (dir && (errno = 0, entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		if (stat_file(dirfd(dir), entry->d_name, 0, &st))
+		if (stat_file(dirfd(dir), entry->d_name, 0, st))
 			shortage_note(errno);
-		else if (device_of(driver, &st) != DRIVER_DEVICE_NONE)
-			return true;
+		else if (device_of(driver, st) != DRIVER_DEVICE_NONE)
+			return atoi(entry->d_name);
 	}
 	shortage_note(errno);
-	return false;
+	return -1;
+}
+
+/* What tells GPUs apart: the minor number, or with --dev-root the file. */
+static uint64_t gpu_of(const struct driver *driver, const struct statx *st)
+{
+	return driver->by_inode ? st->stx_ino : st->stx_rdev_minor;
+}
+
+size_t driver_gpus_open_in(const struct driver *driver, int tid, int numbers[DRIVER_GPUS])
+{
+	cleanup_dir DIR *dir = open_descriptors(tid);
+	uint64_t gpus[DRIVER_GPUS];
+	size_t count = 0, i;
+	struct statx st;
+	int number;
+
+	while (count < DRIVER_GPUS && (number = next_device(driver, dir, &st)) >= 0) {
+		if (device_of(driver, &st) != DRIVER_DEVICE_OTHER)
+			continue;
+		gpus[count] = gpu_of(driver, &st);
+		for (i = 0; gpus[i] != gpus[count]; i++)
+			;
+		if (i == count)
+			numbers[count++] = number;
+	}
+	return count;
+}
+
+bool driver_is_open_in(const struct driver *driver, int tgid)
+{
+	cleanup_dir DIR *dir = open_descriptors(tgid);
+	struct statx st;
+
+	return next_device(driver, dir, &st) >= 0;
 }

@@ -7,6 +7,7 @@
 #include "nvabi/version.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* A file told by where it lies, for device files that are not character devices of major 195. */
@@ -48,6 +49,12 @@ enum driver_device driver_device(const struct driver *driver, int fd);
 
 /* Whether FD is /dev/nvidia-uvm, or with --dev-root its nvidia-uvm. */
 bool driver_is_uvm(const struct driver *driver, int fd);
+
+enum { DRIVER_GPUS = 32 }; /* NV_MAX_DEVICES */
+
+/* The numbers under which task TID has devices of GPUs open (/dev/nvidiaN), one for each GPU. Returns
+ * how many. */
+size_t driver_gpus_open_in(const struct driver *driver, int tid, int numbers[DRIVER_GPUS]);
 
 /* Whether process TGID has an NVIDIA device open: every process that uses a GPU has. */
 bool driver_is_open_in(const struct driver *driver, int tgid);

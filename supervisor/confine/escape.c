@@ -19,6 +19,7 @@ enum {
 	HEAP_FUNCTION = 8,
 	MEMORY_CLASS = 12,
 	NV01_EVENT_OS_EVENT = 0x79,
+	NV01_DEVICE_0 = 0x80,
 };
 
 static enum verdict refuse(struct confined *call, uint32_t kind, uint32_t number,
@@ -302,6 +303,18 @@ static void translate_behind(struct confined *call, uint32_t pointer, uint32_t l
 		translation_fields(&call->translation, call->inner, call->behind, length, form);
 }
 
+/* Nobody gets a device object who has not got the GPU's device open: the driver looks for it among
+ * the descriptors of who calls (nv_is_gpu_accessible). */
+static void bring_gpus(struct confined *call)
+{
+	int numbers[DRIVER_GPUS];
+	size_t count = driver_gpus_open_in(&call->listener->engine->options.driver, call->target.tid,
+					   numbers);
+
+	for (size_t i = 0; i < count; i++)
+		translation_bring(&call->translation, numbers[i]);
+}
+
 static void translate_own(struct confined *call)
 {
 	struct translation *translation = &call->translation;
@@ -313,9 +326,11 @@ static void translate_own(struct confined *call)
 		    call, offsetof(struct nvos54_parameters, params),
 		    get_u32(translation->area,
 			    call->own + offsetof(struct nvos54_parameters, paramsSize)));
-	else if (call->number == NV_ESC_RM_ALLOC)
+	else if (call->number == NV_ESC_RM_ALLOC) {
 		translate_behind(call, ALLOC_PARAMS, call->inner->size);
-	else if (call->inner)
+		if (call->inner->number == NV01_DEVICE_0)
+			bring_gpus(call);
+	} else if (call->inner)
 		translation_fields(translation, call->inner, call->own, call->size, form);
 }
 

@@ -8,7 +8,7 @@
 
 enum {
 	LANE_AREA = 2 << 20,  /* bytes for the params of a call and what they point to */
-	LANE_DESCRIPTORS = 8, /* that travel with a call, besides the device's */
+	LANE_DESCRIPTORS = 40, /* that travel with a call, besides the device's */
 	LANE_SCATTER = 256,
 	LANE_NOTES = 8,
 	PROXY_LANES = 8,

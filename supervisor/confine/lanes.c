@@ -110,7 +110,7 @@ static bool fits(uint32_t offset, uint32_t width)
 
 static bool is_width(uint32_t width)
 {
-	return width == sizeof(int32_t) || width == sizeof(int64_t);
+	return width == 0 || width == sizeof(int32_t) || width == sizeof(int64_t);
 }
 
 static bool is_sound(const struct lane_request *request)
@@ -121,8 +121,7 @@ static bool is_sound(const struct lane_request *request)
 		if (!is_width(request->in[i].width) ||
 		    !fits(request->in[i].offset, request->in[i].width))
 			return false;
-	return !request->out_width ||
-	       (is_width(request->out_width) && fits(request->out_offset, request->out_width));
+	return is_width(request->out_width) && fits(request->out_offset, request->out_width);
 }
 
 static void put_down(struct lane_record *record, const struct lane_request *request)

@@ -58,7 +58,7 @@ struct lane_request {
 	uint32_t offset;  /* of the params in the area: the third */
 	int fd;		  /* the device, borrowed */
 	/* Descriptors, borrowed, that the params name: the proxy puts the numbers that they have
-	 * there at OFFSET of the area, in WIDTH bytes (4 or 8). */
+	 * there at OFFSET of the area, in WIDTH bytes (4 or 8; 0: it just has them meanwhile). */
 	uint32_t in_count;
 	struct {
 		int fd;

@@ -185,6 +185,31 @@ static void set_unused(struct translation *translation, uint32_t offset, uint32_
 	memcpy(translation->area + offset, &number, width);
 }
 
+/* Nothing comes where the target has nothing under NUMBER. */
+static void bring(struct translation *translation, int number, uint32_t offset, uint8_t width)
+{
+	struct lane_request *request = translation->request;
+	int copy = request->in_count < LANE_DESCRIPTORS
+		       ? pidfd_duplicate(translation->target->tid, translation->target->tgid,
+					 number, translation->use_pidfd_thread)
+		       : -E2BIG;
+
+	if (copy == -EBADF)
+		return;
+	if (copy < 0) {
+		translation->error = copy;
+		return;
+	}
+	request->in[request->in_count].fd = copy;
+	request->in[request->in_count].offset = offset;
+	request->in[request->in_count++].width = width;
+}
+
+void translation_bring(struct translation *translation, int number)
+{
+	bring(translation, number, 0, 0);
+}
+
 /* The driver looks at the lower 32 bits. A negative number is none in any process. */
 static void take_descriptor(struct translation *translation,
 			    const struct nvabi_descriptor *descriptor, uint32_t base,
@@ -193,7 +218,6 @@ static void take_descriptor(struct translation *translation,
 	struct lane_request *request = translation->request;
 	const uint32_t offset = base + descriptor->offset;
 	int32_t number;
-	int copy;
 
 	if (descriptor->offset + descriptor->width > length)
 		return;
@@ -215,21 +239,8 @@ static void take_descriptor(struct translation *translation,
 	    !note_field(translation, offset, descriptor->width))
 		return;
 	set_unused(translation, offset, descriptor->width);
-	if (form == FORM_WRONG)
-		return;
-	copy = request->in_count < LANE_DESCRIPTORS
-		   ? pidfd_duplicate(translation->target->tid, translation->target->tgid, number,
-				     translation->use_pidfd_thread)
-		   : -E2BIG;
-	if (copy == -EBADF)
-		return;
-	if (copy < 0) {
-		translation->error = copy;
-		return;
-	}
-	request->in[request->in_count].fd = copy;
-	request->in[request->in_count].offset = offset;
-	request->in[request->in_count++].width = descriptor->width;
+	if (form != FORM_WRONG)
+		bring(translation, number, offset, descriptor->width);
 }
 
 void translation_fields(struct translation *translation, const struct nvabi_rule *rule,

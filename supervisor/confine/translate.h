@@ -101,6 +101,9 @@ enum translation_form {
 void translation_fields(struct translation *translation, const struct nvabi_rule *rule,
 			uint32_t base, uint32_t length, enum translation_form form);
 
+/* The target's descriptor NUMBER comes along with the call, though no parameter names it. */
+void translation_bring(struct translation *translation, int number);
+
 /* Whether all pointers of RULE in PARAMS for which nothing but NULL is allowed are NULL. */
 bool translation_is_allowed(const struct nvabi_rule *rule, const uint8_t *params, uint32_t length);
 
