@@ -28,6 +28,8 @@ enum {
 	MAX_NUMBERS = 4096,
 	SCAN_EVERY = 1 << 16,
 };
+/* Where no half of a pointer to anything else leads: what a call names may be written. */
+static void *const far_off = (void *)0x3a5700000000;
 static const uint64_t secret = 0x5ec2e7c0ffee5ec2, pattern = 0x0123456789abcdef;
 
 enum kind { ESCAPE, CONTROL, CLASS, HEAP, MEMORY, UVM, KINDS };
@@ -418,9 +420,12 @@ static uint64_t *new_canary(uint64_t value)
 
 static bool is_whole(const uint64_t *canary, uint64_t value)
 {
-	for (size_t i = 0; i < CANARY / 8; i++)
-		if (canary[i] != value)
-			return false;
+	for (size_t i = 0; i < CANARY / 8; i++) {
+		if (canary[i] == value)
+			continue;
+		printf("damage at 0x%zx: 0x%llx\n", i * 8, (unsigned long long)canary[i]);
+		return false;
+	}
 	return true;
 }
 
