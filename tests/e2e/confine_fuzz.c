@@ -408,8 +408,8 @@ static unsigned char *new_arena(void)
 
 static uint64_t *new_canary(uint64_t value)
 {
-	uint64_t *canary =
-	    mmap(NULL, CANARY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *canary = mmap(far_off, CANARY, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (canary == MAP_FAILED)
 		die("mmap");
