@@ -67,16 +67,12 @@ const uint8_t *nvabi_compute_uvm(uint32_t *count)
 	static const uint8_t numbers[] = {
 	    23, /* UVM_CREATE_RANGE_GROUP */
 	    24, /* UVM_DESTROY_RANGE_GROUP */
-	    25, /* UVM_REGISTER_GPU_VASPACE */
 	    26, /* UVM_UNREGISTER_GPU_VASPACE */
-	    27, /* UVM_REGISTER_CHANNEL */
 	    28, /* UVM_UNREGISTER_CHANNEL */
 	    29, /* UVM_ENABLE_PEER_ACCESS */
 	    30, /* UVM_DISABLE_PEER_ACCESS */
 	    31, /* UVM_SET_RANGE_GROUP */
-	    33, /* UVM_MAP_EXTERNAL_ALLOCATION */
 	    34, /* UVM_FREE */
-	    37, /* UVM_REGISTER_GPU */
 	    38, /* UVM_UNREGISTER_GPU */
 	    39, /* UVM_PAGEABLE_MEM_ACCESS */
 	    42, /* UVM_SET_PREFERRED_LOCATION */

@@ -17,8 +17,8 @@ const struct nvabi_ioctl *nvabi_confined_ioctls(uint32_t *count);
  * a UVM ioctl below 23. */
 const struct nvabi_ioctl *nvabi_confined_uvm(uint32_t *count);
 
-/* UVM numbers, ascending, below 256, that a container with compute may call on every release that
- * has them: they are let through without a look. */
+/* UVM numbers, ascending, below 256, that a container with compute may call itself on every release
+ * that has them: they are let through without a look. */
 const uint8_t *nvabi_compute_uvm(uint32_t *count);
 
 #endif

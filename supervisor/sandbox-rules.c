@@ -192,6 +192,8 @@ static const struct rule allowed[] = {
 
     /* A proxy's own: the driver's calls, and lanes' threads. It opens and maps no file. */
     {.name = "ioctl", .roles = R | P, .argument = 1, .mask = 0xff00, .value = 'F' << 8},
+    /* UVM's that name RM's objects: bare numbers below 64. */
+    {.name = "ioctl", .roles = R | P, .argument = 1, .mask = 0xffffffc0, .value = 0},
     {.name = "clone", .roles = P, .mask = CLONE_THREAD | NEW_NAMESPACES, .value = CLONE_THREAD},
     {.name = "mmap",
      .roles = P,

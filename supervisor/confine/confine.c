@@ -236,16 +236,6 @@ static void act(struct confined *call, enum verdict verdict)
 	}
 }
 
-/* A number in a register is all there is to UVM's calls; they are bound to the caller's memory. A
- * request that RM would take for one of its own is none of them: it has no size. */
-static enum verdict decide_uvm(struct confined *call)
-{
-	enum verdict verdict =
-	    escape_look_up(call, NVABI_UVM, (uint32_t)call->slot->notification.data.args[1]);
-
-	return verdict == VERDICT_EXECUTE ? VERDICT_CONTINUE : verdict;
-}
-
 /* nvidia-modeset looks at number and size alone, and its commands are in no policy. */
 static enum verdict decide_modeset(struct confined *call)
 {
@@ -279,7 +269,7 @@ static enum verdict decide(struct confined *call)
 	case DRIVER_DEVICE_NONE:
 		break;
 	}
-	return driver_is_uvm(driver, call->fd) ? decide_uvm(call) : escape_answer(call, -ENOTTY);
+	return driver_is_uvm(driver, call->fd) ? escape_decide_uvm(call) : escape_answer(call, -ENOTTY);
 }
 
 /* Who calls, and on which open file. Returns false with the target answered. */

@@ -20,6 +20,7 @@ enum {
 	MEMORY_CLASS = 12,
 	NV01_EVENT_OS_EVENT = 0x79,
 	NV01_DEVICE_0 = 0x80,
+	UVM_REGISTER_GPU = 37,
 };
 
 static enum verdict refuse(struct confined *call, uint32_t kind, uint32_t number,
@@ -282,6 +283,26 @@ enum verdict escape_decide(struct confined *call)
 	}
 }
 
+/* A number in a register says which; most are bound to the caller's memory, and passed on. */
+enum verdict escape_decide_uvm(struct confined *call)
+{
+	enum verdict verdict =
+	    escape_look_up(call, NVABI_UVM, (uint32_t)call->slot->notification.data.args[1]);
+	int result;
+
+	if (verdict != VERDICT_EXECUTE)
+		return verdict;
+	call->rule = call->inner;
+	call->inner = NULL;
+	call->number = call->rule->number;
+	call->size = call->rule->size;
+	call->address = call->slot->notification.data.args[2];
+	result = copy_own(call);
+	if (!result)
+		return VERDICT_EXECUTE;
+	return result == -EFAULT ? escape_answer(call, result) : VERDICT_TROUBLE;
+}
+
 /* ---- What the driver is to see ---- */
 
 /* The u64 at OFFSET of the ioctl's parameters, which leads to what was taken from there. */
@@ -303,8 +324,8 @@ static void translate_behind(struct confined *call, uint32_t pointer, uint32_t l
 		translation_fields(&call->translation, call->inner, call->behind, length, form);
 }
 
-/* Nobody gets a device object who has not got the GPU's device open: the driver looks for it among
- * the descriptors of who calls (nv_is_gpu_accessible). */
+/* Nobody gets a device object, or registers a GPU with UVM, who has not got the GPU's device open: the
+ * driver looks for it among the descriptors of who calls (nv_is_gpu_accessible). */
 static void bring_gpus(struct confined *call)
 {
 	int numbers[DRIVER_GPUS];
@@ -313,6 +334,16 @@ static void bring_gpus(struct confined *call)
 
 	for (size_t i = 0; i < count; i++)
 		translation_bring(&call->translation, numbers[i]);
+}
+
+static void translate_uvm(struct confined *call)
+{
+	translation_fields(&call->translation, call->rule, call->own, call->size, FORM_WHOLE);
+	if (call->number == UVM_REGISTER_GPU)
+		bring_gpus(call);
+	call->request.fd = call->fd;
+	call->request.request = call->number;
+	call->request.offset = call->own;
 }
 
 static void translate_own(struct confined *call)
@@ -357,6 +388,10 @@ void escape_translate(struct confined *call, uint64_t address)
 	uint32_t status = escape_status_offset(call);
 
 	call->translation.seen = address;
+	if (call->rule->kind == NVABI_UVM) {
+		translate_uvm(call);
+		return;
+	}
 	if (status)
 		call->translation.record->status = call->own + status;
 	translate_own(call);

@@ -1,4 +1,4 @@
-/* A call of /dev/nvidiactl or /dev/nvidiaN: which one it is, whether it is allowed, and how it is
+/* A call of /dev/nvidiactl, /dev/nvidiaN or /dev/nvidia-uvm: which one it is, whether it is allowed, and how it is
  * made by another process. */
 #ifndef SUPERVISOR_CONFINE_ESCAPE_H
 #define SUPERVISOR_CONFINE_ESCAPE_H
@@ -45,6 +45,9 @@ struct confined {
 
 /* Copies what decides, and decides. */
 enum verdict escape_decide(struct confined *call);
+
+/* The same for a call of /dev/nvidia-uvm. */
+enum verdict escape_decide_uvm(struct confined *call);
 
 /* The rule of KIND and NUMBER: refused where there is none for the container, else by its way. */
 enum verdict escape_look_up(struct confined *call, uint32_t kind, uint32_t number);
