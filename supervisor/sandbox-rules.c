@@ -152,7 +152,7 @@ static const struct rule allowed[] = {
     {.name = "accept", .roles = C | W | K | M},
     {.name = "getsockopt", .roles = C | W | K | M},
     {.name = "setsockopt", .roles = C | W | K | M},
-    {.name = "seccomp", .roles = N | W | K | R},
+    {.name = "seccomp", .roles = N | W | K | R | P},
 
     /* Metrics: libmicrohttpd's own. */
     {.name = "getsockname", .roles = M | W | K | IF_METRICS},
@@ -180,7 +180,7 @@ static const struct rule allowed[] = {
     {.name = "open", .roles = R, .argument = 1, .mask = O_CREAT | O_TRUNC | O_RDWR, .value = 0},
     {.name = "ftruncate", .roles = R},
     {.name = "setsid", .roles = R},
-    {.name = "dup3", .roles = R},
+    {.name = "dup3", .roles = R | P},
     {.name = "close_range", .roles = R},
     {.name = "prlimit64", .roles = R},
     {.name = "getrlimit", .roles = R},
@@ -191,6 +191,7 @@ static const struct rule allowed[] = {
     {.name = "getresgid", .roles = R},
 
     /* A proxy's own: the driver's calls, and lanes' threads. It opens and maps no file. */
+    {.name = "getpgid", .roles = R | P}, /* its bell: confine/bell.c */
     {.name = "ioctl", .roles = R | P, .argument = 1, .mask = 0xff00, .value = 'F' << 8},
     /* UVM's that name RM's objects: bare numbers below 64. */
     {.name = "ioctl", .roles = R | P, .argument = 1, .mask = 0xffffffc0, .value = 0},

@@ -204,8 +204,10 @@ int proxy_start(struct proxy *proxy, const char *label)
 
 void proxy_free(struct proxy *proxy)
 {
-	for (int i = 0; i < PROXY_LANES; i++)
+	for (int i = 0; i < PROXY_LANES; i++) {
 		cleanup_close_fd(&proxy->lane[i].socket);
+		cleanup_close_fd(&proxy->lane[i].bell);
+	}
 	if (proxy->memory)
 		munmap(proxy->memory, sizeof(*proxy->memory));
 	cleanup_close_fd(&proxy->target);

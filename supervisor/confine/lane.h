@@ -3,6 +3,7 @@
 #ifndef SUPERVISOR_CONFINE_LANE_H
 #define SUPERVISOR_CONFINE_LANE_H
 
+#include <linux/seccomp.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -42,6 +43,7 @@ struct lane_record {
 	} in[LANE_DESCRIPTORS];
 	uint32_t out_offset, out_width;
 	int32_t result; /* from LANE_DONE on */
+	struct seccomp_notif visit; /* the proxy's, at its bell: confine/bell.h */
 	/* The engine's own from here: what it needs to finish the call. */
 	uint32_t scatter_count;
 	struct lane_scatter scatter[LANE_SCATTER];

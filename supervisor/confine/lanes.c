@@ -1,11 +1,15 @@
 /* Calls on a lane. */
 #include "supervisor/confine/proxies-private.h"
 
+#include "base/cleanup.h"
+#include "supervisor/confine/bell.h"
 #include "supervisor/confine/post.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,18 +39,20 @@ static void close_all(int *fds, size_t count)
 		close(fds[--count]);
 }
 
-/* The answer to TURN and NONCE; others are to former questions. RETURNED is the descriptor that
- * came with it, or -1. */
-static int await(struct proxy_lane *lane, uint64_t turn, uint64_t nonce, struct lane_answer *answer,
-		 int *returned)
+/* Takes what is there until it is the answer to TURN and NONCE; others are to former questions. RETURNED is
+ * the descriptor that came with it, or -1. Returns 0, -EAGAIN where nothing is there and FLAGS say not to
+ * wait, or -EPIPE. */
+static int take_answer(struct proxy_lane *lane, uint64_t turn, uint64_t nonce, int flags,
+		       struct lane_answer *answer, int *returned)
 {
 	*returned = -1;
 	for (;;) {
 		int fds[POST_FDS];
 		size_t count;
-		int result = post_receive(lane->socket, answer, sizeof(*answer), fds, &count, 0);
+		int result =
+		    post_receive(lane->socket, answer, sizeof(*answer), fds, &count, flags);
 
-		if (result == -EPIPE)
+		if (result == -EPIPE || result == -EAGAIN)
 			return result;
 		if (result || answer->turn != turn || answer->nonce != nonce ||
 		    answer->status == LANE_HELLO) {
@@ -60,6 +66,16 @@ static int await(struct proxy_lane *lane, uint64_t turn, uint64_t nonce, struct 
 	}
 }
 
+/* The same, for up to TIMEOUT_MS. */
+static int try_await(struct proxy_lane *lane, uint64_t turn, uint64_t nonce, int timeout_ms,
+		     struct lane_answer *answer, int *returned)
+{
+	struct pollfd answered = {.fd = lane->socket, .events = POLLIN};
+
+	poll(&answered, 1, timeout_ms);
+	return take_answer(lane, turn, nonce, MSG_DONTWAIT, answer, returned);
+}
+
 static uint64_t new_nonce(void)
 {
 	struct timespec now;
@@ -68,25 +84,88 @@ static uint64_t new_nonce(void)
 	return ((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) | 1;
 }
 
+static struct lane_word *word_of(const struct proxy_lane *lane)
+{
+	return &lane->owner->memory->word[lane - lane->owner->lane];
+}
+
+/* The bell that the proxy's thread has hung up, if we have not got it yet. */
+static bool has_bell(struct proxy_lane *lane)
+{
+	int number = PROXY_BELLS + (int)(lane - lane->owner->lane);
+
+	if (lane->bell >= 0)
+		return true;
+	if (lane->bell_refused || !atomic_load(&word_of(lane)->has_bell))
+		return false;
+	lane->bell = proxy_take_descriptor(lane->owner, number);
+	if (lane->bell >= 0 && !bell_take(lane->bell))
+		close(steal_fd(&lane->bell));
+	lane->bell_refused = lane->bell < 0;
+	return lane->bell >= 0;
+}
+
+/* Of a thread that may be at its bell, may have been seen there by a former worker, or may be on its way
+ * there. Returns -EPIPE where it can never be reached again. */
+static int rouse(struct proxy_lane *lane)
+{
+	struct seccomp_notif *visit = &lane->lane.record->visit;
+	struct pollfd there = {.events = POLLIN};
+
+	if (!atomic_load(&word_of(lane)->waits))
+		return 0;
+	if (!has_bell(lane))
+		return -EPIPE;
+	bell_ring(lane->bell, visit);
+	there.fd = lane->bell;
+	if (poll(&there, 1, 0) == 1 && bell_await(lane->bell, lane->socket, visit) == 0)
+		bell_ring(lane->bell, visit);
+	return 0;
+}
+
+/* Afterwards it is known where the proxy's thread waits: at the socket. */
 static int ask(struct proxy_lane *lane, struct lane_answer *answer, int *returned)
 {
 	const struct lane_message message = {
 	    .turn = lane->lane.record->turn, .nonce = new_nonce(), .order = LANE_ASK};
 	int result = post_send(lane->socket, &message, sizeof(message), NULL, 0);
 
-	return result ? result : await(lane, message.turn, message.nonce, answer, returned);
+	int pause_ms = 1;
+
+	*returned = -1;
+	while (!result) {
+		result = rouse(lane);
+		if (!result)
+			result = try_await(lane, message.turn, message.nonce, pause_ms, answer,
+					   returned);
+		if (result != -EAGAIN)
+			break;
+		result = 0;
+		pause_ms = pause_ms < 64 ? 2 * pause_ms : pause_ms;
+	}
+	lane->unsure = result != 0;
+	lane->lane.record->visit.id = 0;
+	return result;
 }
 
+/* Where it waits it goes on waiting. */
 static void let_forget(struct proxy_lane *lane)
 {
-	const struct lane_message message = {.turn = lane->lane.record->turn, .order = LANE_FORGET};
+	struct seccomp_notif *visit = &lane->lane.record->visit;
+	const struct lane_message message = {.turn = lane->lane.record->turn,
+					     .order = LANE_FORGET,
+					     .rings = visit->id != 0};
 
-	if (lane->returned)
-		post_send(lane->socket, &message, sizeof(message), NULL, 0);
+	if (!lane->returned)
+		return;
+	post_send(lane->socket, &message, sizeof(message), NULL, 0);
+	if (message.rings)
+		bell_ring(lane->bell, visit);
 	lane->returned = false;
 }
 
-int lane_settle(struct proxy_lane *lane)
+/* Nothing of former calls is with the proxy any more. */
+static int quiet(struct proxy_lane *lane)
 {
 	struct lane_answer answer;
 	int returned = -1;
@@ -97,8 +176,16 @@ int lane_settle(struct proxy_lane *lane)
 	if (result)
 		return -EPIPE;
 	let_forget(lane);
-	atomic_store(&lane->lane.record->phase, LANE_FREE);
 	return 0;
+}
+
+int lane_settle(struct proxy_lane *lane)
+{
+	int result = quiet(lane);
+
+	if (!result)
+		atomic_store(&lane->lane.record->phase, LANE_FREE);
+	return result;
 }
 
 /* ---- Calls ---- */
@@ -151,18 +238,54 @@ static int finish(struct proxy_lane *lane, const struct lane_answer *answer,
 	return answer->returned && returned < 0 ? -EMFILE : 0;
 }
 
+/* Where the proxy's thread is at its bell: what it has put down for TURN, or said by message. Returns
+ * -EAGAIN where it came there before it saw the call. */
+static int look_for_answer(struct proxy_lane *lane, uint64_t turn, struct lane_answer *answer,
+			   int *returned)
+{
+	const struct lane_word *word = word_of(lane);
+
+	*returned = -1;
+	if (atomic_load_explicit(&word->done, memory_order_acquire) != turn)
+		return take_answer(lane, turn, 0, MSG_DONTWAIT, answer, returned);
+	*answer = (struct lane_answer){.turn = turn, .result = word->result};
+	lane->returned = false;
+	return 0;
+}
+
+/* The call was sent. The thread is at its bell, or on its way there; when it is there again it has seen
+ * what was sent before it was let go. */
+static int ring_and_await(struct proxy_lane *lane, uint64_t turn, struct lane_answer *answer,
+			  int *returned)
+{
+	struct seccomp_notif *visit = &lane->lane.record->visit;
+	int result, seen;
+
+	do {
+		bell_ring(lane->bell, visit);
+		do
+			seen = bell_await(lane->bell, lane->socket, visit);
+		while (seen == -EAGAIN);
+		result = look_for_answer(lane, turn, answer, returned);
+	} while (result == -EAGAIN && !seen);
+	return result == -EAGAIN ? -EPIPE : result;
+}
+
 int lane_call(struct lane *public, struct lane_request *request, int *result)
 {
 	struct proxy_lane *lane = of(public);
 	struct lane_record *record = public->record;
-	const struct lane_message message = {.turn = record->turn, .order = LANE_CALL};
+	struct lane_message message = {.turn = record->turn, .order = LANE_CALL};
 	struct lane_answer answer;
 	int fds[POST_FDS] = {request->fd}, returned, failed;
 
 	request->out_fd = -1;
 	if (!is_sound(request))
 		return -EINVAL;
+	if (lane->unsure && quiet(lane))
+		return -EPIPE;
 	put_down(record, request);
+	message.rings = has_bell(lane);
 	for (uint32_t i = 0; i < request->in_count; i++)
 		fds[1 + i] = request->in[i].fd;
 	/* The proxy tells a successor whether it has come to be true. */
@@ -173,7 +296,9 @@ int lane_call(struct lane *public, struct lane_request *request, int *result)
 		atomic_store(&record->phase, LANE_BUILDING);
 		return failed == -EPIPE ? -EPIPE : -EAGAIN;
 	}
-	failed = await(lane, record->turn, 0, &answer, &returned);
+	failed = message.rings
+		     ? ring_and_await(lane, record->turn, &answer, &returned)
+		     : take_answer(lane, record->turn, 0, 0, &answer, &returned);
 	return failed ? failed : finish(lane, &answer, request, returned, result);
 }
 

@@ -13,7 +13,8 @@ enum proxy_descriptor {
 	PROXY_MEMORY,
 	PROXY_OWN_ENDS,
 	PROXY_WORKERS_ENDS = PROXY_OWN_ENDS + PROXY_LANES,
-	PROXY_END = PROXY_WORKERS_ENDS + PROXY_LANES,
+	PROXY_BELLS = PROXY_WORKERS_ENDS + PROXY_LANES, /* of lanes that have been used */
+	PROXY_END = PROXY_BELLS + PROXY_LANES,
 };
 
 /* The largest page of any kernel. */
@@ -31,10 +32,21 @@ struct lane_memory {
 
 _Static_assert(sizeof(struct lane_record) <= LANE_RECORD, "records have room");
 
+/* What the proxy says of a lane. */
+struct lane_word {
+	_Alignas(64) _Atomic uint64_t done; /* turn of the last call that came to its end by a bell, */
+	int32_t result;			    /* and its result */
+	_Atomic uint32_t has_bell;
+	_Atomic uint32_t waits; /* the lane's thread is at the bell, or about to be */
+};
+
 /* Sparse: what is not used takes no memory. */
 struct proxy_memory {
 	union {
-		uint64_t address; /* of all this in the proxy */
+		struct {
+			uint64_t address; /* of all this in the proxy */
+			struct lane_word word[PROXY_LANES];
+		};
 		unsigned char page[PROXY_PAGE];
 	};
 	struct lane_memory lane[PROXY_LANES];

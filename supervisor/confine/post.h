@@ -50,6 +50,9 @@ enum lane_order {
 struct lane_message {
 	uint64_t turn, nonce; /* NONCE comes back with the answer */
 	uint32_t order;	      /* enum lane_order */
+	/* The proxy's thread waits at its bell for the next order, and says the result of this one in
+	 * its memory, where no descriptor has to go along. Else it waits at the socket. */
+	uint32_t rings;
 };
 
 enum lane_status {

@@ -22,6 +22,10 @@ struct proxy_lane {
 	int socket;	   /* or -1: not taken yet */
 	struct journal_slot *slot;
 	bool returned; /* the proxy keeps a descriptor for us */
+	/* The bell, a listener, or -1. The proxy's thread waits at it once it was told so; whether a
+	 * former worker has told it is not known before it was asked. */
+	int bell;
+	bool bell_refused, unsure;
 };
 
 enum proxy_state { PROXY_STARTING, PROXY_LIVE, PROXY_DEAD };

@@ -71,7 +71,7 @@ static struct proxy *add(struct proxies *proxies, uint32_t index, int target)
 	proxy->index = index;
 	proxy->target = target;
 	for (int i = 0; i < PROXY_LANES; i++)
-		proxy->lane[i].socket = -1;
+		proxy->lane[i].socket = proxy->lane[i].bell = -1;
 	proxies->table[index] = proxy;
 	if (proxies->top <= index)
 		proxies->top = index + 1;
@@ -297,9 +297,11 @@ static bool attach(struct proxy *proxy)
 		return false;
 	}
 	close(memory);
-	for (int i = 0; i < PROXY_LANES; i++)
+	for (int i = 0; i < PROXY_LANES; i++) {
 		if (atomic_load(&proxy->lane[i].lane.record->phase) != LANE_FREE)
 			proxy->lane[i].use = LANE_RESERVED;
+		proxy->lane[i].unsure = true;
+	}
 	return true;
 }
 

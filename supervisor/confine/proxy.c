@@ -1,5 +1,6 @@
 #include "supervisor/confine/proxy.h"
 
+#include "supervisor/confine/bell.h"
 #include "supervisor/confine/identity.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A proxy of which nobody has made use by then was forgotten by a worker that died. */
@@ -96,16 +98,30 @@ static void put_away(int *fds, size_t *count, int returned)
 			close(fds[*count - 1]);
 }
 
-/* Waits for one order on LANE and obeys. The target's close() must be the last once its call has
- * returned: nothing of its files is held any more when the answer goes out. */
-static void obey(unsigned int lane)
+static void answer_call(unsigned int lane, const struct lane_message *message)
+{
+	struct lane_word *word = &memory->word[lane];
+
+	if (!message->rings || lanes[lane].returned >= 0) {
+		answer(lane, message, LANE_RESULT);
+		return;
+	}
+	word->result = lanes[lane].result;
+	atomic_store_explicit(&word->done, message->turn, memory_order_release);
+}
+
+/* Takes one order on LANE, for which it waits unless there is a bell, and obeys. The target's close()
+ * must be the last once its call has returned: nothing of its files is held any more when the answer goes
+ * out. Returns whether to wait at the bell for the next. */
+static bool obey(unsigned int lane, bool rings)
 {
 	struct lane_message message;
 	int fds[POST_FDS];
 	size_t count;
 
-	if (post_receive(PROXY_OWN_ENDS + (int)lane, &message, sizeof(message), fds, &count, 0))
-		return;
+	if (post_receive(PROXY_OWN_ENDS + (int)lane, &message, sizeof(message), fds, &count,
+			 rings ? MSG_DONTWAIT : 0))
+		return rings;
 	switch (message.order) {
 	case LANE_CALL:
 		/* Sent twice is made once. */
@@ -115,7 +131,7 @@ static void obey(unsigned int lane)
 			call(lane, fds, count);
 		}
 		put_away(fds, &count, lanes[lane].returned);
-		answer(lane, &message, LANE_RESULT);
+		answer_call(lane, &message);
 		break;
 	case LANE_ASK:
 		answer(lane, &message,
@@ -126,12 +142,24 @@ static void obey(unsigned int lane)
 		break;
 	}
 	put_away(fds, &count, lanes[lane].returned);
+	return message.rings;
 }
 
 static void *lane_thread(void *argument)
 {
-	for (;;)
-		obey((unsigned int)(uintptr_t)argument);
+	unsigned int lane = (unsigned int)(uintptr_t)argument;
+	struct lane_word *word = &memory->word[lane];
+	bool rings = false;
+
+	atomic_store(&word->has_bell, !bell_hang(PROXY_BELLS + (int)lane));
+	for (;;) {
+		if (rings) {
+			atomic_store(&word->waits, 1);
+			bell_wait();
+			atomic_store(&word->waits, 0);
+		}
+		rings = obey(lane, rings);
+	}
 	return NULL;
 }
 
@@ -172,7 +200,7 @@ static _Noreturn void serve(void)
 			if (start_lane(i))
 				polls[1 + i].fd = -1;
 			else
-				obey(i);
+				obey(i, false);
 		}
 	}
 }

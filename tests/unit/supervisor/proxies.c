@@ -554,9 +554,9 @@ Test(proxies, it_has_no_descriptor_but_its_own, .init = begin, .fini = end)
 	expect_call(lane, 1);
 	lane_give(lane);
 	snprintf(path, sizeof(path), "/proc/%d/fd", proxy);
-	for (int i = 0; i < 100 && count_entries(path) != 2 + 3 + PROXY_END - PROXY_FIRST; i++)
+	for (int i = 0; i < 100 && count_entries(path) != 2 + 3 + PROXY_BELLS - PROXY_FIRST + 1; i++)
 		usleep(1000);
-	cr_expect(count_entries(path) == 2 + 3 + PROXY_END - PROXY_FIRST, "%d",
+	cr_expect(count_entries(path) == 2 + 3 + PROXY_BELLS - PROXY_FIRST + 1, "%d",
 		  count_entries(path));
 	end_target(target);
 }
@@ -845,8 +845,11 @@ static void *call_blocked(void *argument)
 	return NULL;
 }
 
-static void begin_blocked_call(struct blocked *blocked, pid_t target)
+/* The first call on a lane is waited for at its socket, later ones at its bell. */
+static void begin_blocked_call(struct blocked *blocked, pid_t target, int calls)
 {
+	for (int i = 0; i < calls; i++)
+		expect_call_for(target, 1);
 	blocked->lane = lane_of(target);
 	lane_begin(blocked->lane, slot_of(77));
 	kill(blocked->lane->proxy, SIGSTOP);
@@ -856,12 +859,12 @@ static void begin_blocked_call(struct blocked *blocked, pid_t target)
 	usleep(10000);
 }
 
-Test(proxies, killed_in_a_call_it_fails_that_call, .init = begin, .fini = end)
+static void expect_killed_in_a_call(int calls)
 {
 	pid_t target = start_target();
 	struct blocked blocked;
 
-	begin_blocked_call(&blocked, target);
+	begin_blocked_call(&blocked, target, calls);
 	kill(blocked.lane->proxy, SIGKILL);
 	pthread_join(blocked.thread, NULL);
 	cr_expect(blocked.failed == -EPIPE, "%d", blocked.failed);
@@ -870,13 +873,38 @@ Test(proxies, killed_in_a_call_it_fails_that_call, .init = begin, .fini = end)
 	end_target(target);
 }
 
-Test(proxies, a_target_that_ends_in_a_call_ends_it, .init = begin, .fini = end)
+Test(proxies, killed_in_a_call_it_fails_that_call, .init = begin, .fini = end)
+{
+	for (int calls = 0; calls < 4; calls++)
+		expect_killed_in_a_call(calls);
+}
+
+/* SIGSTOP takes a thread out of the system call that is its bell. */
+Test(proxies, one_that_was_stopped_goes_on, .init = begin, .fini = end)
+{
+	pid_t target = start_target();
+
+	for (int calls = 0; calls < 8; calls++) {
+		struct blocked blocked;
+
+		begin_blocked_call(&blocked, target, calls);
+		kill(blocked.lane->proxy, SIGCONT);
+		pthread_join(blocked.thread, NULL);
+		cr_expect(blocked.failed == 0 && blocked.result == 0, "%d", blocked.failed);
+		cr_expect(number_at(blocked.lane, OFFSET) == 1);
+		lane_give(blocked.lane);
+	}
+	cr_expect(stats().started == 1);
+	end_target(target);
+}
+
+static void expect_target_ends_in_a_call(int calls)
 {
 	pid_t target = start_target();
 	struct blocked blocked;
 	pid_t proxy;
 
-	begin_blocked_call(&blocked, target);
+	begin_blocked_call(&blocked, target, calls);
 	proxy = blocked.lane->proxy;
 	end_target(target);
 	kill(proxy, SIGCONT);
@@ -885,6 +913,12 @@ Test(proxies, a_target_that_ends_in_a_call_ends_it, .init = begin, .fini = end)
 	cr_expect(blocked.failed == 0 || blocked.failed == -EPIPE, "%d", blocked.failed);
 	cr_expect(wait_until_gone(proxy));
 	lane_give(blocked.lane);
+}
+
+Test(proxies, a_target_that_ends_in_a_call_ends_it, .init = begin, .fini = end)
+{
+	for (int calls = 0; calls < 4; calls++)
+		expect_target_ends_in_a_call(calls);
 }
 
 Test(proxies, of_a_target_that_is_gone_there_is_none, .init = begin, .fini = end)
@@ -1023,9 +1057,9 @@ Test(proxies, the_nursery_ends_when_nobody_can_ask)
 /* What a worker does until it dies, at STAGE. */
 enum stage { STAGE_LANE, STAGE_BUILDING, STAGE_SENT_NOT_ARRIVED, STAGE_SENT, STAGE_DONE, STAGES };
 
-static void work_until(enum stage stage, pid_t target, struct journal_slot *slot)
+static void work_until(enum stage stage, int calls, pid_t target, struct journal_slot *slot)
 {
-	struct lane *lane = lane_of(target);
+	struct lane *lane;
 	int fd = pipe_with(6), named = pipe_with(2), result;
 	struct lane_request request = {.id = slot->notification.id,
 				       .request = FIONREAD,
@@ -1036,6 +1070,9 @@ static void work_until(enum stage stage, pid_t target, struct journal_slot *slot
 				       .out_offset = 512,
 				       .out_width = 4};
 
+	for (int i = 0; i < calls; i++)
+		expect_call_for(target, 1);
+	lane = lane_of(target);
 	if (stage == STAGE_LANE)
 		return;
 	lane_begin(lane, slot);
@@ -1059,7 +1096,8 @@ static void work_until(enum stage stage, pid_t target, struct journal_slot *slot
 		lane_call(lane, &request, &result);
 }
 
-static pid_t start_worker(enum stage stage, pid_t target, struct journal_slot *slot, int *done)
+static pid_t start_worker(enum stage stage, int calls, pid_t target, struct journal_slot *slot,
+			  int *done)
 {
 	int ends[2];
 	pid_t worker;
@@ -1068,7 +1106,7 @@ static pid_t start_worker(enum stage stage, pid_t target, struct journal_slot *s
 	worker = fork();
 	if (worker == 0) {
 		proxies = proxies_new(journal, nursery);
-		work_until(stage, target, slot);
+		work_until(stage, calls, target, slot);
 		if (write(ends[1], ".", 1) == 1)
 			pause();
 		_exit(0);
@@ -1079,10 +1117,10 @@ static pid_t start_worker(enum stage stage, pid_t target, struct journal_slot *s
 }
 
 /* Killed when it has come to STAGE. */
-static void kill_worker_at(enum stage stage, pid_t target, struct journal_slot *slot)
+static void kill_worker_at(enum stage stage, int calls, pid_t target, struct journal_slot *slot)
 {
 	int done;
-	pid_t worker = start_worker(stage, target, slot, &done);
+	pid_t worker = start_worker(stage, calls, target, slot, &done);
 	char byte;
 
 	if (stage == STAGE_SENT) {
@@ -1114,18 +1152,19 @@ static void expect_finished(struct lane *lane)
 	close(request.out_fd);
 }
 
-static void expect_succession(enum stage stage)
+static void expect_succession_after(enum stage stage, int calls)
 {
+	uint64_t before = stats().started;
 	pid_t target = start_target();
 	struct journal_slot *slot = slot_of(99);
 	struct lane_request request;
 	struct lane *lane;
 	int result;
 
-	kill_worker_at(stage, target, slot);
+	kill_worker_at(stage, calls, target, slot);
 	if (stage == STAGE_SENT)
 		kill(proxies_proxy_of(journal, target), SIGCONT);
-	cr_expect(stats().live == 1, "stage %d: %u", stage, stats().live);
+	cr_expect(proxies_proxy_of(journal, target) > 0, "stage %d", stage);
 	lane = slot->lane ? proxies_resume(proxies, slot) : NULL;
 	cr_assert((lane != NULL) == (stage > STAGE_LANE), "stage %d", stage);
 	switch (stage) {
@@ -1155,8 +1194,14 @@ static void expect_succession(enum stage stage)
 	/* The lane is as good as any: all of them can be had again. */
 	for (int i = 0; i < 2 * PROXY_LANES; i++)
 		expect_call_for(target, 3);
-	cr_expect(stats().started == 1 && stats().lost == 0);
+	cr_expect(stats().started == before + 1 && stats().lost == 0);
 	end_target(target);
+}
+
+static void expect_succession(enum stage stage)
+{
+	for (int calls = 0; calls < 4; calls++)
+		expect_succession_after(stage, calls);
 }
 
 Test(succession, of_a_worker_that_had_a_lane, .init = begin, .fini = end)
@@ -1192,7 +1237,7 @@ static void expect_abandoned(enum stage stage)
 	struct journal_slot *slot = slot_of(99);
 	uint64_t before = stats().started;
 
-	kill_worker_at(stage, target, slot);
+	kill_worker_at(stage, (int)stage, target, slot);
 	kill(proxies_proxy_of(journal, target), SIGCONT);
 	journal_give(journal, slot);
 	for (int i = 0; i < PROXY_LANES; i++) {
@@ -1217,7 +1262,7 @@ Test(succession, the_lane_of_another_call_is_not_resumed, .init = begin, .fini =
 	pid_t target = start_target();
 	struct journal_slot *slot = slot_of(99), *other = slot_of(100);
 
-	kill_worker_at(STAGE_DONE, target, slot);
+	kill_worker_at(STAGE_DONE, 0, target, slot);
 	other->lane = slot->lane;
 	cr_expect_null(proxies_resume(proxies, other));
 	other->lane = UINT32_MAX;
@@ -1233,7 +1278,7 @@ Test(succession, of_a_worker_whose_proxy_died_too, .init = begin, .fini = end)
 	struct journal_slot *slot = slot_of(99);
 	pid_t proxy;
 
-	kill_worker_at(STAGE_SENT, target, slot);
+	kill_worker_at(STAGE_SENT, 2, target, slot);
 	proxy = proxies_proxy_of(journal, target);
 	kill(proxy, SIGKILL);
 	cr_expect(wait_until_gone(proxy));
