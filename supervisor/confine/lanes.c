@@ -268,7 +268,10 @@ static int ring_and_await(struct proxy_lane *lane, uint64_t turn, struct lane_an
 		while (seen == -EAGAIN);
 		result = look_for_answer(lane, turn, answer, returned);
 	} while (result == -EAGAIN && !seen);
-	return result == -EAGAIN ? -EPIPE : result;
+	if (result != -EAGAIN)
+		return result;
+	atomic_store(&lane->owner->has_died, true);
+	return -EPIPE;
 }
 
 int lane_call(struct lane *public, struct lane_request *request, int *result)

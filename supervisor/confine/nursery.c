@@ -84,13 +84,11 @@ static pid_t fork_into(int cgroup, int *pidfd)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
 
+/* Without clone3, which systemd's RestrictNamespaces= takes away. The child may have ended by the time
+ * that its pidfd could be asked for. */
 static pid_t fork_plain(int *pidfd)
 {
-	pid_t pid = fork();
-
-	if (pid > 0)
-		*pidfd = pidfd_of_process(pid);
-	return pid;
+	return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, NULL);
 }
 
 /* Into the unified cgroup by its birth, where that can be; into all others afterwards. Returns as
@@ -139,7 +137,17 @@ static int start_proxy(const struct nursery_request *request, int target, struct
 	answer->proxy = fork_beside(request->target, pidfd, &answer->stray);
 	if (answer->proxy == 0)
 		proxy_run(&start);
-	return answer->proxy < 0 ? -errno : *pidfd < 0 ? *pidfd : 0;
+	return answer->proxy < 0 ? -errno : 0;
+}
+
+/* The proxy's own ends are nobody else's when the worker hears of it: that they close is the sign of its
+ * death. */
+static void let_go_of_own_ends(struct cradle *cradle)
+{
+	for (int i = 0; i < PROXY_LANES; i++) {
+		cleanup_close_fd(&cradle->own_end[i]);
+		cradle->own_end[i] = -1;
+	}
 }
 
 static void answer_request(int socket, const struct nursery_request *request, int target)
@@ -149,6 +157,7 @@ static void answer_request(int socket, const struct nursery_request *request, in
 	cleanup_close int pidfd = -1;
 
 	answer.error = start_proxy(request, target, &cradle, &pidfd, &answer);
+	let_go_of_own_ends(&cradle);
 	post_send(socket, &answer, sizeof(answer),
 		  (int[]){pidfd, cradle.memory, cradle.workers_end[0]}, answer.error ? 0 : 3);
 }

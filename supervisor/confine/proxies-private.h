@@ -35,6 +35,8 @@ struct proxy {
 	uint32_t index;
 	enum proxy_state state; /* under the lock; so is the next one */
 	unsigned int busy;	/* lanes */
+	/* Its bell said so before its sockets did: threads end one by one. */
+	_Atomic bool has_died;
 	struct journal_proxy entry;
 	int target;		     /* pidfd */
 	struct proxy_memory *memory; /* NULL: of a former worker's proxy, not taken yet */

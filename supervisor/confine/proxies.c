@@ -337,7 +337,7 @@ static bool is_alive(const struct proxy_lane *lane)
 	struct pollfd polls[] = {{.fd = lane->socket},
 				 {.fd = lane->owner->target, .events = POLLIN}};
 
-	return poll(polls, 2, 0) == 0;
+	return poll(polls, 2, 0) == 0 && !atomic_load(&lane->owner->has_died);
 }
 
 /* Of a lane that is the caller's: outside of the lock, since it may wait. */
