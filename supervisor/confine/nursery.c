@@ -19,7 +19,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define NAME "mpu-nursery"
+#define NAME  "mpu-nursery"
+#define GUARD "mpu-guard"
 
 enum { SOCKET = 3, PATIENCE_MS = 5000, RESTART_US = 50000, WORD = 48 };
 
@@ -214,6 +215,7 @@ static _Noreturn void guard_and_serve(void)
 
 		signal(SIGCHLD, SIG_DFL);
 		child = self < 0 ? -1 : fork();
+		prctl(PR_SET_NAME, child == 0 ? NAME : GUARD);
 		if (child == 0)
 			serve(self);
 		else if (child > 0 && wait_for(child))
@@ -234,7 +236,6 @@ static void take_title(int argc, char **argv)
 	nursery.title_size = (size_t)(argv[argc - 1] + strlen(argv[argc - 1]) + 1 - argv[0]);
 	memset(nursery.title, 0, nursery.title_size);
 	memcpy(nursery.title, NAME, sizeof(NAME));
-	prctl(PR_SET_NAME, NAME);
 }
 
 /* What comes behind the name. */

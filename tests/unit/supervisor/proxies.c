@@ -1041,7 +1041,7 @@ Test(proxies, a_nursery_that_dies_is_replaced, .init = begin, .fini = end)
 	}
 }
 
-Test(proxies, a_nursery_whose_guard_dies_guards_another_one, .init = begin, .fini = end)
+Test(proxies, a_nursery_whose_guard_dies_guards_another_one, .init = begin_in_sandbox, .fini = end)
 {
 	for (int i = 0; i < 5; i++) {
 		pid_t guard, server = find_nursery(&guard), other;
