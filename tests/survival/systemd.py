@@ -100,6 +100,24 @@ def soak(systemd, programs, simrm, restarts):
            "systemd keeps the journal and every listener", f"{min(kept)} descriptors at least")
 
 
+def confined(systemd, programs, simrm, restarts):
+    """A confined program's proxies are in its cgroup, not in mpud's, which is emptied at each restart."""
+    program = subprocess.Popen(
+        [programs.directory / "mpu-run", "--pid-ns", f"--socket={systemd.socket}",
+         f"--dev-root={simrm.directory}", "--confine=compute,utility", "--",
+         programs.directory / "tour", simrm.directory, "spin=20000"], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+    done = 0
+    while done < restarts and program.poll() is None:
+        time.sleep(0.2)
+        systemd.control("restart", "mpud.service")
+        done += 1
+    out, err = program.communicate(timeout=120)
+    report("passed" if out == "spin: 0 of 20000 failed\n" and done else "failed",
+           "a confined program's proxies outlive mpud under systemd",
+           f"{done} restarts; {out.strip()} {err.strip()[-200:]}")
+
+
 def main():
     if "--inside" not in sys.argv:
         tried = subprocess.run(in_namespace("test", "-x", SYSTEMD), capture_output=True, text=True,
@@ -111,7 +129,7 @@ def main():
         os.execvp("unshare", in_namespace(sys.executable, "-B", __file__, "--inside", *sys.argv[1:]))
     build, *rest = sys.argv[2:]
     programs = Programs(build)
-    for name in ("mpud", "load"):
+    for name in ("mpud", "load", "mpu-run", "tour"):
         shutil.copy(Programs.find(name, Path(build), ROOT / "build"), programs.directory / name)
     with Simrm(programs, VERSION) as simrm:
         for line in DELAYS:
@@ -120,6 +138,7 @@ def main():
         try:
             systemd.control("start", "mpud.socket")
             soak(systemd, programs, simrm, int(rest[0]) if rest else 50)
+            confined(systemd, programs, simrm, 3)
             report("passed" if systemd.show("NRestarts") == "0" else "failed",
                    "mpud never ends by itself", systemd.show("NRestarts"))
         finally:
