@@ -349,43 +349,44 @@ static int detach(int socket, const struct charge *charge)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EAGAIN;
 }
 
-static int await_greeting(int socket)
-{
-	struct pollfd ready = {.fd = socket, .events = POLLIN};
-	struct nursery_answer greeting;
-	int fds[POST_FDS], result;
-	size_t count;
-
-	if (poll(&ready, 1, PATIENCE_MS) != 1)
-		return -ETIMEDOUT;
-	result = post_receive(socket, &greeting, sizeof(greeting), fds, &count, 0);
-	return result ? result : greeting.error;
-}
-
 int nursery_start(enum sandbox_mode sandbox, const struct privilege_user *user,
 		  struct mpu_error *error)
 {
 	struct charge charge = {.sandbox = sandbox, .has_user = user != NULL};
-	cleanup_close int socket = -1;
 	int ends[2], result;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
 		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
 	if (user)
 		charge.user = *user;
-	socket = ends[0];
 	result = detach(ends[1], &charge);
 	close(ends[1]);
 	if (!result)
-		result = await_greeting(socket);
-	if (result)
-		return mpu_fail(error, -result,
-				"cannot start the process that makes proxies for confined "
-				"containers: %s",
-				result == -EPIPE ? "it ended at once (is this program's own file "
-						   "still there to be executed?)"
-						 : strerror(-result));
-	return steal_fd(&socket);
+		return ends[0];
+	close(ends[0]);
+	return mpu_fail(error, -result,
+			"cannot start the process that makes proxies for confined containers: %s",
+			strerror(-result));
+}
+
+int nursery_await(int socket, struct mpu_error *error)
+{
+	struct pollfd ready = {.fd = socket, .events = POLLIN};
+	struct nursery_answer greeting;
+	int fds[POST_FDS], result = -ETIMEDOUT;
+	size_t count;
+
+	if (poll(&ready, 1, PATIENCE_MS) == 1)
+		result = post_receive(socket, &greeting, sizeof(greeting), fds, &count, 0);
+	if (!result)
+		result = greeting.error;
+	if (!result)
+		return 0;
+	return mpu_fail(error, -result,
+			"the process that makes proxies for confined containers did not start: %s",
+			result == -EPIPE ? "it ended at once (is this program's own file still "
+					   "there to be executed?)"
+					 : strerror(-result));
 }
 
 void nursery_end(int socket, int timeout_ms)

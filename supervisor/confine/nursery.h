@@ -18,12 +18,16 @@ bool nursery_is_meant(int argc, char **argv);
 /* What main() then does. */
 _Noreturn void nursery_main(int argc, char **argv);
 
-/* Starts a nursery, which becomes USER where it is not NULL, and which is no child of the caller's
- * and outlives it; it ends when all copies of the socket at which it is asked are closed, or shut
- * down. For a process of one thread. Returns that socket, owned by the caller, or -errno with ERROR
- * filled. */
+/* Starts a nursery, which becomes USER where it is not NULL, and which is no child of the caller's and
+ * outlives it; it ends when all copies of the socket at which it is asked are closed, or shut down. For a
+ * process of one thread. Returns that socket, owned by the caller, or -errno with ERROR filled. It may be
+ * asked at once, but whether it has come to be is for nursery_await() to say. */
 int nursery_start(enum sandbox_mode sandbox, const struct privilege_user *user,
 		  struct mpu_error *error);
+
+/* Waits until the nursery at SOCKET, which nobody has asked yet, is ready. Returns 0, or -errno with ERROR
+ * filled. */
+int nursery_await(int socket, struct mpu_error *error);
 
 /* Tells the nursery at SOCKET to end, and waits for that up to TIMEOUT_MS. */
 void nursery_end(int socket, int timeout_ms);

@@ -115,9 +115,11 @@ static void start_nursery(struct keeper *keeper)
 	if (options->user && privilege_find_user(options->user, &user, NULL))
 		return; /* which drop_privilege() tells */
 	keeper->nursery = nursery_start(options->sandbox, options->user ? &user : NULL, &error);
-	if (keeper->nursery >= 0)
+	if (keeper->nursery >= 0 && !nursery_await(keeper->nursery, &error))
 		return;
 	log_error(error.text, "error=%d", error.code);
+	if (keeper->nursery >= 0)
+		close(keeper->nursery);
 	keeper->nursery = -1;
 }
 

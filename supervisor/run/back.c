@@ -299,6 +299,8 @@ static int start(struct back *back, struct mpu_error *error)
 		result = by_daemon ? run_hand_to_daemon(&back->plan->options, back->child,
 							back->listener, error)
 				   : give_listener(back, error);
+	if (!result && back->plan->nursery >= 0)
+		result = nursery_await(back->plan->nursery, error);
 	if (!result)
 		result = let_go(back, error);
 	return result;

@@ -45,7 +45,7 @@ static const struct filter_program *choose_filter(const struct run_options *opti
 	return &filter_native[mpu_confine_filter(confine)];
 }
 
-/* No child of ours, so that it and the proxies are none of the command's tree. */
+/* No child of ours, so that it and the proxies are none of the command's tree. It gets ready while we do. */
 static int start_nursery(struct run_plan *plan, struct mpu_error *error)
 {
 	const struct run_options *options = &plan->options;
@@ -67,11 +67,12 @@ static int make_plan(struct run_plan *plan, struct mpu_error *error)
 	plan->filter_flags = filter_probe_flags(error);
 	if (!plan->filter_flags)
 		return -ENOSYS;
-	if (!plan->options.socket)
+	result = start_nursery(plan, error);
+	if (!result && !plan->options.socket)
 		result = find_driver(plan, error);
 	plan->filter = choose_filter(&plan->options);
 	find_privilege(plan);
-	return result ? result : start_nursery(plan, error);
+	return result;
 }
 
 /* The command shall find signals as we did. Those that we forward wait for us from now on. */

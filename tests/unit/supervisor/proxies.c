@@ -43,7 +43,7 @@ static void begin_with(enum sandbox_mode sandbox)
 	journal = journal_new(true);
 	journal_begin(journal);
 	nursery = nursery_start(sandbox, NULL, &error);
-	cr_assert(nursery >= 0, "%s", error.text);
+	cr_assert(nursery >= 0 && nursery_await(nursery, &error) == 0, "%s", error.text);
 	proxies = proxies_new(journal, nursery);
 	cr_assert_not_null(proxies);
 }
@@ -706,7 +706,7 @@ Test(proxies, a_nursery_that_became_a_user_can_be_all_others_still)
 	journal = journal_new(true);
 	journal_begin(journal);
 	nursery = nursery_start(SANDBOX_OFF, &user, &error);
-	cr_assert(nursery >= 0, "%s", error.text);
+	cr_assert(nursery >= 0 && nursery_await(nursery, &error) == 0, "%s", error.text);
 	proxies = proxies_new(journal, nursery);
 	server = find_nursery(&guard);
 	cr_expect(status_has(server, "Uid:\t65534\t65534\t65534\t65534\n"));
