@@ -202,8 +202,10 @@ static bool part_ipc_peer()
 	int *device;
 	bool good;
 
-	if (read(0, &handles, sizeof(handles)) != sizeof(handles))
-		return false;
+	if (read(0, &handles, sizeof(handles)) != sizeof(handles)) {
+		fprintf(stderr, "ipc-peer: the first process has ended\n");
+		exit(1);
+	}
 	CUDA(cudaIpcOpenMemHandle((void **)&device, handles.memory, cudaIpcMemLazyEnablePeerAccess));
 	CUDA(cudaIpcOpenEventHandle(&event, handles.event));
 	CUDA(cudaStreamWaitEvent(0, event, 0));
@@ -245,7 +247,11 @@ static bool part_ipc()
 		return false;
 	close(to_peer[1]);
 	waitpid(peer, &status, 0);
-	good = status == 0 && device_is_filled(device, 22);
+	if (status) {
+		fprintf(stderr, "ipc: the other process has failed\n");
+		exit(1);
+	}
+	good = device_is_filled(device, 22);
 	CUDA(cudaEventDestroy(event));
 	CUDA(cudaFree(device));
 	return good;

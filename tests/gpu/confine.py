@@ -1,4 +1,4 @@
-"""confine.py [--caps=WORDS] [--only=WORDS] PROGRAMS RUNC: the checks of confine.sh."""
+"""confine.py [--caps=WORDS] [--only=WORDS] [--rounds=N] PROGRAMS RUNC: the checks of confine.sh."""
 import collections
 import os
 import random
@@ -50,8 +50,8 @@ def stable_result(out):
 
 
 class Confine:
-    def __init__(self, programs, runc, caps):
-        self.programs, self.runc, self.caps = programs, runc, caps
+    def __init__(self, programs, runc, caps, rounds):
+        self.programs, self.runc, self.caps, self.rounds = programs, runc, caps, rounds
         self.mpu_run = f"{programs}/mpu-run"
         self.base_memory = used_memory()
 
@@ -146,8 +146,8 @@ class Confine:
     # ---- Kills
 
     def kills(self):
-        for whom, rounds in (("workers", 24), ("proxies", 24), ("both", 24)):
-            self.kill(whom, rounds)
+        for whom in ("workers", "proxies", "both"):
+            self.kill(whom, self.rounds)
 
     def kill(self, whom, rounds):
         socket = f"{self.programs}/mpud-{whom}.sock"
@@ -156,7 +156,7 @@ class Confine:
                                 stderr=log)
         wait_for(socket, 20)
         killer = Killer(mpud.pid, whom)
-        neighbour = subprocess.Popen([*self.prefix("--pid-ns"), *TORCH, "60000"], stdout=subprocess.PIPE,
+        neighbour = subprocess.Popen([*self.prefix("--pid-ns"), *TORCH, str(2500 * self.rounds)], stdout=subprocess.PIPE,
                                      stderr=subprocess.PIPE, text=True)
         killer.spared = neighbour.pid
         names = [one for one in self.programs_of() if one[0] in ("streams", "ipc", "vmm", "cublas", "reset")]
@@ -298,7 +298,8 @@ def wait_for(path, seconds):
 
 def main():
     options = {word.split("=")[0]: word.partition("=")[2] for word in sys.argv[1:-2]}
-    confine = Confine(sys.argv[-2], sys.argv[-1], options.get("--caps", "compute,utility"))
+    confine = Confine(sys.argv[-2], sys.argv[-1], options.get("--caps", "compute,utility"),
+                      int(options.get("--rounds", 24)))
     confine.in_force()
     sections = options.get("--only", "parts,views,who,kills,strict").split(",")
     for name in sections:

@@ -7,6 +7,7 @@
 #
 #   --caps=WORDS   what is allowed (compute,utility)
 #   --only=WORDS   of parts, views, who, kills, strict, gpus (without, all but gpus)
+#   --rounds=N     of the kills (24)
 #
 # Exit status 0 only when no check failed. Costs: tests/gpu/bench.sh --confine.
 set -u
@@ -17,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 
 for argument; do
 	case $argument in
-	--caps=* | --only=*) options+=("$argument") ;;
+	--caps=* | --only=* | --rounds=*) options+=("$argument") ;;
 	-h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
 	-*) echo "$0: unknown option $argument; see --help" >&2 && exit 2 ;;
 	*) if [ -z "$build" ]; then build=$argument; else runc=$argument; fi ;;
