@@ -112,7 +112,7 @@ def test_what_no_capability_has_is_refused_and_what_one_has_needs_it():
         expect(all(line.endswith("errno 22 (Invalid argument)") for line in refused),
                f"graphics is not allowed, and yet: {refused}")
         lines, _ = run(command(simrm, "utility"), simrm, "pinned", "uvm")
-        expect_equal(len(lines), 10, "lines")
+        expect_equal(len(lines), 12, "lines")
 
 
 def test_strict_pins_nothing():

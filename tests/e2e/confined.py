@@ -15,6 +15,11 @@ PIDS = {0xb03, 0xb04, 0x2080018d, 0x2080018e, 0x20802096, 0x2080a083, 0x2080016e
         0x208001af, 0x607}
 
 
+# Of nvidia-uvm the calls that name objects of RM: the driver duplicates those only for the process
+# that RM knows as their owner, which is the proxy.
+UVM_OBJECTS = {0x19, 0x1b, 0x21, 0x25}
+
+
 def rows(name):
     with open(ROOT / "tests/data" / name, encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -40,11 +45,11 @@ def known_calls(release):
 
 
 def allowances(release):
-    """Lines for simrm: what may arrive, and from whom. Targets themselves call nvidia-uvm, and have
-    their pages pinned; calls that carry PIDs come from mpu itself."""
+    """Lines for simrm: what may arrive, and from whom. Targets themselves call nvidia-uvm but for
+    objects of RM, and have their pages pinned; calls that carry PIDs come from mpu itself."""
     for kind, number, mask, sender in known_calls(release):
         if kind == "uvm":
-            sender = "target"
+            sender = "proxy" if number in UVM_OBJECTS else "target"
         elif kind == "control" and number in PIDS:
             sender = "host"
         elif kind == "memory" and number == 0x71:

@@ -487,6 +487,18 @@ void tour_files(struct tour *tour)
 	attach(tour);
 }
 
+static int register_space(const struct tour *tour, int fd)
+{
+	struct {
+		uint8_t uuid[16];
+		int32_t fd;
+		uint32_t client, space, status;
+	} params = {
+	    .fd = tour->rm.ctl, .client = tour->client.handle, .space = SPACE, .status = 77};
+
+	return ioctl(fd, 25, &params) ? -errno : (int)params.status;
+}
+
 void tour_uvm(struct tour *tour, const char *root)
 {
 	struct {
@@ -502,6 +514,7 @@ void tour_uvm(struct tour *tour, const char *root)
 	uint64_t migrate[10] = {0};
 	char path[320];
 	int fd, result;
+	pid_t child;
 
 	snprintf(path, sizeof(path), "%s/nvidia-uvm", root);
 	fd = open(path, O_RDWR | O_CLOEXEC);
@@ -516,6 +529,13 @@ void tour_uvm(struct tour *tour, const char *root)
 	gpu.fd = 9999;
 	result = ioctl(fd, 37, &gpu) ? -errno : 0;
 	say("UVM_REGISTER_GPU without a file", result ? result : (int)gpu.status);
+	say("UVM_REGISTER_GPU_VASPACE", register_space(tour, fd));
+	child = fork();
+	if (!child) {
+		say("UVM_REGISTER_GPU_VASPACE of the parent's", register_space(tour, fd));
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
 	result = ioctl(fd, 51, migrate) ? -errno : 0;
 	say("UVM_MIGRATE", result ? result : (int)migrate[9]);
 	say("UVM_MIGRATE without parameters", ioctl(fd, 51, NULL) ? -errno : 0);

@@ -199,7 +199,8 @@ enum { ARRIVAL_LOWEST = 64 << 10 };
 
 static bool in_lane(const struct arrival_caller *caller, uint64_t address, uint64_t size)
 {
-	/* The kernel lets nobody have memory there (vm.mmap_min_addr): an address that only fails. */
+	/* The kernel lets nobody have memory there (vm.mmap_min_addr): an address that only fails.
+	 */
 	if (address < ARRIVAL_LOWEST)
 		return true;
 	for (unsigned i = 0; i < caller->lanes; i++)

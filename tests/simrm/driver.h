@@ -82,7 +82,7 @@ struct object {
 	int gpu; /* index, -1 for none */
 	uint64_t size;
 	uint32_t session[8]; /* OBJECT_NVENC, OBJECT_NVFBC: as the lists show it, from sessionId */
-	bool shared;	     /* by NV_ESC_RM_SHARE: any client may duplicate it */
+	uint32_t share;	     /* RS_SHARE_TYPE_* by NV_ESC_RM_SHARE; 0: the default, by process */
 	struct {	     /* memory of a process, pinned by an OS descriptor */
 		pid_t tgid;
 		uint64_t address, first; /* the first 8 bytes there */

@@ -92,12 +92,13 @@ static int get_event_data(struct driver *driver, struct sim_file *file, const st
 	return 0;
 }
 
-/* By default a client lets those in that have its user or are its own process. */
+/* By default to clients of the same process only. */
 static bool may_dup(const struct client *client, const struct client *from,
 		    const struct object *object)
 {
-	return object->shared || client->task.euid == from->task.euid ||
-	       client->proc_id == from->proc_id;
+	return client->proc_id == from->proc_id || object->share == RS_SHARE_TYPE_ALL ||
+	       (object->share == RS_SHARE_TYPE_OS_SECURITY_TOKEN &&
+		client->task.euid == from->task.euid);
 }
 
 static int dup_object(struct driver *driver, struct sim_file *file, const struct sim_call *call,
@@ -147,8 +148,8 @@ static int share(struct driver *driver, struct sim_file *file, const struct sim_
 		api->status = NV_ERR_INVALID_ARGUMENT;
 	else
 		api->status = NV_OK;
-	if (!api->status && api->type == RS_SHARE_TYPE_ALL)
-		object->shared = true;
+	if (!api->status)
+		object->share = api->type;
 	pthread_mutex_unlock(&driver->lock);
 	return 0;
 }

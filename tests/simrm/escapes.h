@@ -52,7 +52,7 @@ enum { /* functions of NV_ESC_RM_VID_HEAP_CONTROL */
        NVOS32_ALLOC_OS_DESCRIPTOR = 27,
 };
 
-enum { RS_SHARE_TYPE_ALL = 1 };
+enum { RS_SHARE_TYPE_ALL = 1, RS_SHARE_TYPE_OS_SECURITY_TOKEN = 2 };
 
 struct nvos02_with_fd { /* NV_ESC_RM_ALLOC_MEMORY */
 	uint32_t hRoot, hObjectParent, hObjectNew, hClass, flags;

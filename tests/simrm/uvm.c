@@ -22,7 +22,8 @@ enum {
 
 struct uvm_command {
 	uint32_t number, size, status; /* bytes; where rmStatus is */
-	uint32_t fd;		       /* where rmCtrlFd is, or NO_FD */
+	uint32_t
+	    fd; /* where rmCtrlFd is, which the driver ignores, with hClient behind it; or NO_FD */
 };
 
 static const struct uvm_command commands[] = {
@@ -110,7 +111,8 @@ static bool find(const struct release *release, uint32_t number, struct uvm_comm
 static bool is_taken(const struct release *release, uint32_t number)
 {
 	/* The tools' own; ALLOC_DEVICE_P2P, CLEAR_ALL_ACCESS_COUNTERS, DISCARD. */
-	static const uint32_t others[] = {56, 57, 58, 59, 60, 61, 62, 63, 64, 67, 76, 77, 78, 79, 80};
+	static const uint32_t others[] = {56, 57, 58, 59, 60, 61, 62, 63,
+					  64, 67, 76, 77, 78, 79, 80};
 	struct uvm_command command;
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -129,22 +131,39 @@ static uint32_t initialize(struct sim_file *file, const uint64_t *flags, pid_t t
 	return NV_OK;
 }
 
-/* The lock is held. ASKED is the file behind the control fd in the parameters. */
+/* Objects of RM are duplicated for the process that has them, and for no other. */
+static uint32_t check_owner(struct driver *driver, const struct uvm_command *command,
+			    const unsigned char *params, pid_t tgid)
+{
+	const struct client *client;
+	uint32_t handle;
+
+	memcpy(&handle, params + command->fd + sizeof(int), sizeof(handle));
+	client = client_find(driver, handle);
+	if (!client)
+		return NV_ERR_INVALID_CLIENT;
+	/* Registering a GPU duplicates a partition of it, of which there is none. */
+	return client->proc_id == (uint32_t)tgid || command->number == UVM_REGISTER_GPU
+		   ? NV_OK
+		   : NV_ERR_INSUFFICIENT_PERMISSIONS;
+}
+
+/* The lock is held. ASKED is the file behind the fd of MM_INITIALIZE. */
 static uint32_t run(struct driver *driver, struct sim_file *file, const struct uvm_command *command,
 		    unsigned char *params, pid_t tgid, const void *asked)
 {
-	const struct sim_file *ctl = file_asked(driver, asked);
+	const struct sim_file *first = file_asked(driver, asked);
 
 	if (command->number == UVM_INITIALIZE)
 		return initialize(file, (uint64_t *)params, tgid);
 	if (command->number == UVM_MM_INITIALIZE)
-		return ctl && ctl->device == DEVICE_UVM && ctl->uvm.initialized
+		return first && first->device == DEVICE_UVM && first->uvm.initialized
 			   ? (uint32_t)NV_WARN_NOTHING_TO_DO
 			   : NV_ERR_INVALID_ARGUMENT;
 	if (!file->uvm.initialized)
 		return NV_ERR_ILLEGAL_ACTION;
-	if (command->fd != NO_FD && (!ctl || ctl->device != DEVICE_CTL))
-		return NV_ERR_INVALID_ARGUMENT;
+	if (command->fd != NO_FD)
+		return check_owner(driver, command, params, tgid);
 	/* Pages of a process are reached by its own calls only. */
 	if ((command->number == UVM_MIGRATE || command->number == UVM_POPULATE_PAGEABLE) &&
 	    file->uvm.tgid != tgid)
@@ -167,8 +186,8 @@ static int serve(struct driver *driver, struct sim_file *file, const struct sim_
 	if (user_read(driver, call->tid, arg, params, command->size) ||
 	    task_look(&driver->tasks, call->tid, &task))
 		return -EFAULT;
-	if (command->fd != NO_FD || command->number == UVM_MM_INITIALIZE) {
-		memcpy(&fd, params + (command->fd == NO_FD ? 0 : command->fd), sizeof(fd));
+	if (command->number == UVM_MM_INITIALIZE) {
+		memcpy(&fd, params, sizeof(fd));
 		asked = file_ask(driver, call, fd);
 	}
 	pthread_mutex_lock(&driver->lock);
