@@ -85,7 +85,7 @@ static int try_call(enum sandbox_role role, const struct attempt *attempt)
 		result =
 		    syscall(attempt->number, argument[0], argument[1], argument[2], argument[3]);
 		/* The other side of a fork that was allowed ends here too. */
-		_exit(result < 0 ? errno : 0);
+		syscall(SYS_exit_group, result < 0 ? errno : 0);
 	}
 	cr_assert(child > 0 && waitpid(child, &status, 0) == child);
 	return status;
