@@ -22,7 +22,7 @@
 #include <sys/types.h>
 
 enum {
-	JOURNAL_FORMAT = 6, /* raised with every change of what lies in the memory */
+	JOURNAL_FORMAT = 7, /* raised with every change of what lies in the memory */
 	JOURNAL_SLOTS = 1024,
 	JOURNAL_SLOT_SIZE = 256,
 	JOURNAL_LISTENERS = 8192,

@@ -319,6 +319,18 @@ static bool can_be_served(struct listener *listener)
 	return !why;
 }
 
+static struct confined begin(struct executor *executor, struct listener *listener,
+			     struct journal_slot *slot)
+{
+	return (struct confined){.executor = executor,
+				 .listener = listener,
+				 .slot = slot,
+				 .confine = listener->entry->settings.confine,
+				 .target = TARGET_NONE,
+				 .request = {.fd = -1, .out_fd = -1},
+				 .fd = -1};
+}
+
 static void release(struct confined *call)
 {
 	translation_end(&call->request);
@@ -336,13 +348,7 @@ static bool has_memory(struct executor *executor)
 void confine_received(struct executor *executor, struct listener *listener,
 		      struct journal_slot *slot)
 {
-	struct confined call
-	    __attribute__((cleanup(release))) = {.executor = executor,
-						 .listener = listener,
-						 .slot = slot,
-						 .confine = listener->entry->settings.confine,
-						 .target = TARGET_NONE,
-						 .fd = -1};
+	struct confined call __attribute__((cleanup(release))) = begin(executor, listener, slot);
 
 	if (!can_be_served(listener)) {
 		if (only_logs(&call))
@@ -392,14 +398,7 @@ static void drop(struct confined *call, struct lane *lane)
 void confine_taken_up(struct executor *executor, struct listener *listener,
 		      struct journal_slot *slot)
 {
-	struct confined call
-	    __attribute__((cleanup(release))) = {.executor = executor,
-						 .listener = listener,
-						 .slot = slot,
-						 .confine = listener->entry->settings.confine,
-						 .target = TARGET_NONE,
-						 .request = {.fd = -1, .out_fd = -1},
-						 .fd = -1};
+	struct confined call __attribute__((cleanup(release))) = begin(executor, listener, slot);
 	bool was_sent = slot->lane && atomic_load(&slot->phase) >= JOURNAL_IN_DRIVER;
 	struct lane *lane = slot->lane ? proxies_resume(listener->engine->proxies, slot) : NULL;
 

@@ -10,8 +10,6 @@
 enum {
 	LANE_AREA = 2 << 20,  /* bytes for the params of a call and what they point to */
 	LANE_DESCRIPTORS = 40, /* that travel with a call, besides the device's */
-	LANE_SCATTER = 256,
-	LANE_NOTES = 8,
 	PROXY_LANES = 8,
 };
 
@@ -21,13 +19,6 @@ enum lane_phase {
 	LANE_BUILDING, /* nothing was done: all again from the start */
 	LANE_SENT,     /* the driver may be working on it: lane_finish() */
 	LANE_DONE,     /* it has the result: lane_finish() gives it again */
-};
-
-/* A piece of the area that is to be written to the target at the end. */
-struct lane_scatter {
-	uint64_t address; /* the target's */
-	uint32_t offset;  /* in the area */
-	uint32_t length;
 };
 
 /* A call, in the shared memory of its lane, before the area. Only the worker writes here. */
@@ -44,10 +35,6 @@ struct lane_record {
 	uint32_t out_offset, out_width;
 	int32_t result; /* from LANE_DONE on */
 	struct seccomp_notif visit; /* the proxy's, at its bell: confine/bell.h */
-	/* The engine's own from here: what it needs to finish the call. */
-	uint32_t scatter_count;
-	struct lane_scatter scatter[LANE_SCATTER];
-	uint64_t note[LANE_NOTES];
 };
 
 #endif

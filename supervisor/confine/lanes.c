@@ -25,7 +25,6 @@ void lane_begin(struct lane *lane, struct journal_slot *slot)
 	of(lane)->slot = slot;
 	record->slot = slot->index + 1;
 	record->id = slot->notification.id;
-	record->scatter_count = 0;
 	record->turn++;
 	atomic_store_explicit(&record->phase, LANE_BUILDING, memory_order_release);
 	slot->lane = lane->number + 1;

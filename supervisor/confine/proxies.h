@@ -85,7 +85,7 @@ void lane_give(struct lane *lane);
 /* ---- For a worker's successor ---- */
 
 /* The lane that a former worker had for the call in SLOT (whose field lane is not 0), the caller's
- * until lane_give(). Its record says how far the call is; scatter list and notes stand there, and
+ * until lane_give(). Its record says how far the call is, and
  * the area is as the former worker and the driver have left it. Returns NULL where there is none
  * any more: the proxy is gone (as -EPIPE of lane_call() where the phase was SENT; it cannot be told
  * here), or the lane has nothing to do with that call. */

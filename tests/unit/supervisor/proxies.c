@@ -1110,10 +1110,6 @@ static void work_until(enum stage stage, int calls, pid_t target, struct journal
 	if (stage == STAGE_LANE)
 		return;
 	lane_begin(lane, slot);
-	lane->record->scatter[0] =
-	    (struct lane_scatter){.address = 42, .offset = OFFSET, .length = 4};
-	lane->record->scatter_count = 1;
-	lane->record->note[0] = 4711;
 	/* To be counted: the call adds to nothing, but its answer must be new. */
 	memset(lane->area + OFFSET, 0xee, 4);
 	if (stage == STAGE_SENT_NOT_ARRIVED) {
@@ -1184,8 +1180,6 @@ static void expect_finished(struct lane *lane)
 	cr_expect(failed == 0 && result == 0, "failed %d result %d", failed, result);
 	cr_expect(number_at(lane, OFFSET) == 6, "%d", number_at(lane, OFFSET));
 	cr_expect(request.id == 99 && request.request == FIONREAD && request.offset == OFFSET);
-	cr_expect(lane->record->scatter_count == 1 && lane->record->scatter[0].address == 42 &&
-		  lane->record->note[0] == 4711);
 	cr_expect(request.out_fd >= 0);
 	close(request.out_fd);
 }
