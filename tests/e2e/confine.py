@@ -155,6 +155,24 @@ def test_what_was_refused_is_counted_by_call():
         expect_equal(counts["forgotten"], 0, "calls that were not counted")
 
 
+def test_a_driver_of_which_no_calls_are_known_is_refused_whole():
+    with Simrm(programs, "460.106.00") as simrm:
+        ask = f"for i in 1 2 3; do {programs.gpu_ps} --dev-root={simrm.directory}; done; sleep 60"
+        box = subprocess.Popen([*command(simrm, "compute,utility"), "sh", "-c", ask], text=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE)
+        try:
+            pid = wait_until(lambda: descendants(box.pid, "sleep"), "the end of the questions", 20)[0]
+            while pid != box.pid:
+                pid = int(status_of(pid)["PPid"])
+                expect_equal(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null", f"descriptor 0 of {pid}")
+        finally:
+            box.terminate()
+        said = box.communicate(timeout=20)[1]
+        expect_equal(said.count("none are known"), 1, "how often it is said")
+        expect_equal(said.count("no client"), 3, "how often gpu-ps was refused")
+
+
 class Held:
     """tour hold under mpu-run, and the proxy that stands for it."""
 
@@ -192,6 +210,21 @@ def held(simrm, **options):
 
 def is_sanitized():
     return b"__asan_init" in Path(programs.mpu_run).read_bytes()
+
+
+def descendants(pid, name):
+    """The processes below PID of that name."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in task.read_text().split()]
+            found += [child for child in children
+                      if Path(f"/proc/{child}/comm").read_text().strip() == name]
+        except OSError:
+            continue  # it has ended
+        for child in children:
+            found += descendants(child, name)
+    return found
 
 
 def status_of(pid):
