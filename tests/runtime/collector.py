@@ -102,7 +102,7 @@ class Requests:
                     self.shown.add(int(words[2], 16))
             for line in run([mpuctl, "abi", "policy", release, "compute"]).stdout.splitlines():
                 words = line.split()
-                if words[:1] == ["uvm"]:
+                if words[:1] == ["uvm"] and "continue:" in words:
                     self.compute |= {int(word, 16) for word in words[1:3] if word.startswith("0x")}
         self.compute = {number for number in self.compute if number < BARE_MAXIMUM}
         for number, size in exact:
