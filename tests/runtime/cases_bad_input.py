@@ -81,8 +81,8 @@ def others_are_unharmed():
     yield
     look()
     expect(world.mpud_process.process.poll() is None, "mpud ended")
-    wait_until(lambda: world.mpud_process.resources() == before,
-               f"mpud to have {before} again")
+    wait_until(lambda: not world.mpud_process.more(before),
+               f"mpud to have no more than {before} again")
 
 
 def look():

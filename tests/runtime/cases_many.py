@@ -27,9 +27,9 @@ def ready_bundle():
 
 def expect_nothing_left(before):
     try:
-        wait_until(lambda: world.mpud_process.resources() == before, "mpud to let go")
+        wait_until(lambda: not world.mpud_process.more(before), "mpud to let go")
     except AssertionError:
-        expect_equal(world.mpud_process.resources(), before,
+        expect_equal(world.mpud_process.more(before), {},
                      "descriptors and children of mpud")
 
 

@@ -88,6 +88,11 @@ class Mpud:
             expect(threads <= MPUD_THREADS, f"mpud has {threads} threads")
         return dict(kinds)
 
+    def more(self, before):
+        """What it has more of than BEFORE. It may have less: callers that it remembers have ended."""
+        return {kind: count for kind, count in self.resources().items()
+                if count > before.get(kind, 0)}
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
