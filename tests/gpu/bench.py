@@ -5,8 +5,9 @@
 PROGRAMS is the directory with mpu-run, mpu-agent and gpu-work. --confine: bare, plain and confined, which
 has bars of its own.
 
-A value is the time of a whole run, or what the program measured of its own work. The ratio is the
-median of the ratios of a round's runs to its bare run; its spread is the quartiles of these.
+Programs are run whole: a value is the time of a run, or what the program measured of its own work; the
+ratio is the median of the ratios of a round's runs to its bare run, its spread the quartiles of these.
+Work that lasts is measured between living processes: see bench_alive.py.
 """
 import json
 import os
@@ -17,18 +18,16 @@ import sys
 import time
 from pathlib import Path
 
+import bench_alive
+
 HERE = Path(__file__).resolve().parent
 
 
-class Workload:
-    """Name, command, rounds, whether it prints its own time, the bar for mpu-run's ratio, the
-    variants that it is run in (all), and the bar for the ratio when confined."""
+class Work:
+    """Name, command, and the bars for the ratios of mpu-run and of a confined program."""
 
-    def __init__(self, name, argv, rounds, measures_itself=False, bar=None, variants=None,
-                 confined_bar=None):
-        self.name, self.argv, self.rounds = name, argv, rounds
-        self.measures_itself, self.bar, self.variants = measures_itself, bar, variants
-        self.confined_bar = confined_bar
+    def __init__(self, name, argv, bar, confined_bar):
+        self.name, self.argv, self.bar, self.confined_bar = name, argv, bar, confined_bar
 
     def bar_of(self, variant):
         if "--confine" in variant:
@@ -36,35 +35,58 @@ class Workload:
         return self.bar if variant.startswith("mpu-run") else None
 
 
+class Whole(Work):
+    """Whole runs: how many rounds, and whether the program prints its own time."""
+
+    def __init__(self, name, argv, rounds, measures_itself=False, bar=None, confined_bar=None):
+        super().__init__(name, argv, bar, confined_bar)
+        self.rounds, self.measures_itself = rounds, measures_itself
+
+
+class Lasting(Work):
+    """Work of processes that stay alive: sets, blocks of a set, steps of a block."""
+
+    def __init__(self, name, argv, sets, blocks, size):
+        super().__init__(name, argv, bar=1.005, confined_bar=1.01)
+        self.sets, self.blocks, self.size = sets, blocks, size
+
+
 def workloads(programs):
     work = f"{programs}/gpu-work"
-    # Neither of the last two makes RM controls as it works (see the counts): what is left is where
-    # the scheduler puts the process, which says nothing and is fixed.
-    fixed = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
-    few = ["bare", "mpu-run", "agent without sync wake-up"]
+    torch = [sys.executable, f"{HERE}/bench_torch.py"]
+    cpu = str(bench_alive.CPU)
     return [
-        Workload("nvidia-smi", ["nvidia-smi"], 40, bar=1.04),
-        Workload("CUDA start-up, whole program", [work, "start"], 25, bar=1.02,
+        Whole("nvidia-smi", ["nvidia-smi"], 40, bar=1.04),
+        Whole("CUDA start-up, whole program", [work, "start"], 25, bar=1.02,
                  confined_bar=1.3),
-        Workload("10,000 cudaMalloc + cudaFree", [work, "malloc"], 9, True, 1.05),
-        Workload("1,000,000 kernel launches", [*fixed, work, "launch"], 15, True, 1.005, few),
-        Workload("PyTorch training step", [*fixed, sys.executable, f"{HERE}/bench_torch.py"],
-                 9, True, 1.005, few, confined_bar=1.01),
+        Whole("10,000 cudaMalloc + cudaFree", [work, "malloc"], 9, True, 1.05),
+        Lasting("kernel launch", ["taskset", "-c", cpu, work, "launch"], 12, 20, 20000),
+        Lasting("PyTorch training step, small", [*torch, "small", cpu], 10, 20, 20),
+        Lasting("PyTorch training step, large", [*torch, "large", cpu], 6, 16, 4),
     ]
 
 
 def variants(programs, confine):
-    if confine:
-        return {
-            "bare": [],
-            "mpu-run": [f"{programs}/mpu-run", "--"],
-            "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"],
-        }
-    return {
+    supervised = {
         "bare": [],
         "mpu-run": [f"{programs}/mpu-run", "--"],
+    }
+    if confine:
+        return supervised | {
+            "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"]}
+    return supervised | {
         "mpu-run --pid-ns": [f"{programs}/mpu-run", "--pid-ns", "--"],
         "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
+        "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
+    }
+
+
+def lasting_variants(programs):
+    return {
+        "bare": [],
+        "bare, again": [],
+        "mpu-run": [f"{programs}/mpu-run", "--"],
+        "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"],
         "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
     }
 
@@ -87,8 +109,7 @@ def measure(workload, prefixes, rounds):
     for prefix in prefixes.values():
         run_once(workload, prefix)
     for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in bench_alive.turned(names, number):
             values[name].append(run_once(workload, prefixes[name]))
     return values
 
@@ -98,6 +119,15 @@ def quartiles(values):
         return values[0], values[0]
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, high
+
+
+def judge(workload, row):
+    """Adds the bar to ROW, and returns what is said of it."""
+    bar = workload.bar_of(row["variant"])
+    if not bar:
+        return ""
+    row |= {"bar": bar, "met": row["ratio"] <= bar}
+    return f"  [bar {bar:g}: {'met' if row['met'] else 'NOT MET'}]"
 
 
 def report(workload, values):
@@ -111,13 +141,24 @@ def report(workload, values):
         row = {"workload": workload.name, "variant": name, "median_ms": statistics.median(own),
                "quartiles_ms": quartiles(own), "ratio": ratio, "ratio_quartiles": quartiles(ratios),
                "values_ms": own}
-        bar = ""
-        if workload.bar_of(name):
-            row |= {"bar": workload.bar_of(name), "met": ratio <= workload.bar_of(name)}
-            bar = f"  [bar {row['bar']:g}: {'met' if row['met'] else 'NOT MET'}]"
+        bar = judge(workload, row)
         print(f"  {name:<44}{row['median_ms']:>10.3f}{row['quartiles_ms'][0]:>11.3f}"
               f"{row['quartiles_ms'][1]:>10.3f}{ratio:>9.4f}{row['ratio_quartiles'][0]:>9.4f}"
               f"{row['ratio_quartiles'][1]:>8.4f}{bar}", flush=True)
+        rows.append(row)
+    return rows
+
+
+def report_lasting(workload, sets):
+    rows = []
+    title = f"{workload.name} ({len(sets)} sets, {len(sets[0]['bare'])} blocks of {workload.size})"
+    print(f"\n{title:<62}{'us a step':>11}{'ratio':>9}{'95 % of its mean':>19}{'all sets':>17}")
+    for name in sets[0]:
+        row = {"workload": workload.name} | bench_alive.summary(sets, name, workload.size)
+        bar = judge(workload, row)
+        print(f"  {name:<60}{row['step_ms'] * 1e3:>11.3f}{row['ratio']:>9.4f}"
+              f"{row['interval'][0]:>11.4f}{row['interval'][1]:>8.4f}"
+              f"{min(row['ratios']):>9.4f}{max(row['ratios']):>8.4f}{bar}", flush=True)
         rows.append(row)
     return rows
 
@@ -145,14 +186,20 @@ def main():
     words = tuple(options.get("--only", "").split(","))
     rows = []
     scale = float(options.get("--scale", 1))
+
+    def times(full):
+        return 2 if "--quick" in options else max(2, round(full * scale))
+
     for workload in workloads(programs):
         if workload.name.startswith(words):
-            own = {name: prefixes[name] for name in prefixes
-                   if confine or name in (workload.variants or prefixes)}
-            rounds = 2 if "--quick" in options else max(2, round(workload.rounds * scale))
-            rows += report(workload, measure(workload, own, rounds))
-            if not confine:
-                count(programs, workload)
+            if isinstance(workload, Lasting):
+                rows += report_lasting(workload, bench_alive.measure(
+                    workload.argv, lasting_variants(programs), times(workload.sets),
+                    workload.blocks, workload.size))
+            else:
+                rows += report(workload, measure(workload, prefixes, times(workload.rounds)))
+                if not confine:
+                    count(programs, workload)
             if "--json" in options:
                 write_json(options["--json"], rows)
 
