@@ -1,10 +1,19 @@
-/* gpu-work start|malloc|launch: a CUDA program's start-up; 10,000 pairs of cudaMalloc and cudaFree,
- * whose milliseconds it prints; as many kernel launches as a line of stdin asks for, and their
- * milliseconds, after `ready`. */
+/* gpu-work start|malloc: a CUDA program's start-up; 10,000 pairs of cudaMalloc and cudaFree, whose
+ * milliseconds it prints.
+ * gpu-work launch SOCKET NAME...: a thread for each NAME, bare or as supervise_this_thread() takes it;
+ * says `ready`, and for each line "THREAD COUNT" on stdin lets that thread make so many kernel
+ * launches and prints their milliseconds. */
+#include "supervised_thread.h"
+
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <unistd.h>
 
 #define CUDA(call)                                                                                 \
 	do {                                                                                       \
@@ -44,19 +53,61 @@ static void launch(int count)
 	CUDA(cudaDeviceSynchronize());
 }
 
-static void launch_as_asked()
-{
-	int count;
+/* One thread's work: how many launches it is asked for, and how long they took. */
+struct Worker {
+	const char *name, *socket;
+	std::mutex mutex;
+	std::condition_variable changed;
+	int asked = 0;
+	double took = -1;
 
+	void run()
+	{
+		std::unique_lock<std::mutex> lock(mutex);
+
+		if (strncmp(name, "bare", 4) && supervise_this_thread(name, socket))
+			exit(1);
+		for (took = 0;; asked = 0) {
+			double start;
+
+			changed.notify_all();
+			changed.wait(lock, [this] { return asked; });
+			start = now_ms();
+			launch(asked);
+			took = now_ms() - start;
+		}
+	}
+
+	double ask(int count)
+	{
+		std::unique_lock<std::mutex> lock(mutex);
+
+		changed.wait(lock, [this] { return took >= 0 && !asked; });
+		asked = count;
+		changed.notify_all();
+		changed.wait(lock, [this] { return !asked; });
+		return took;
+	}
+};
+
+static void launch_as_asked(const char *socket, char **names, int count)
+{
+	std::deque<Worker> workers(count);
+	int who, launches;
+
+	for (int i = 0; i < count; i++) {
+		workers[i].name = names[i];
+		workers[i].socket = socket;
+		std::thread(&Worker::run, &workers[i]).detach();
+		workers[i].ask(1);
+	}
 	puts("ready");
 	fflush(stdout);
-	while (scanf("%d", &count) == 1) {
-		double start = now_ms();
-
-		launch(count);
-		printf("%.4f\n", now_ms() - start);
+	while (scanf("%d %d", &who, &launches) == 2) {
+		printf("%.4f\n", workers.at(who).ask(launches));
 		fflush(stdout);
 	}
+	_exit(0);
 }
 
 int main(int argc, char **argv)
@@ -67,10 +118,8 @@ int main(int argc, char **argv)
 	CUDA(cudaFree(nullptr));
 	launch(1);
 	start = now_ms();
-	if (!strcmp(work, "launch")) {
-		launch_as_asked();
-		return 0;
-	}
+	if (!strcmp(work, "launch"))
+		launch_as_asked(argv[2], argv + 3, argc - 3);
 	if (!strcmp(work, "malloc"))
 		allocate();
 	printf("%.3f\n", now_ms() - start);

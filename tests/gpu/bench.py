@@ -7,7 +7,7 @@ has bars of its own.
 
 Programs are run whole: a value is the time of a run, or what the program measured of its own work; the
 ratio is the median of the ratios of a round's runs to its bare run, its spread the quartiles of these.
-Work that lasts is measured between living processes: see bench_alive.py.
+Work that lasts is measured between threads of one process: see bench_lasting.py.
 """
 import json
 import os
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-import bench_alive
+import bench_lasting
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,9 +30,9 @@ class Work:
         self.name, self.argv, self.bar, self.confined_bar = name, argv, bar, confined_bar
 
     def bar_of(self, variant):
-        if "--confine" in variant:
+        if "confine" in variant:
             return self.confined_bar
-        return self.bar if variant.startswith("mpu-run") else None
+        return self.bar if variant.startswith("mpu") else None
 
 
 class Whole(Work):
@@ -44,7 +44,7 @@ class Whole(Work):
 
 
 class Lasting(Work):
-    """Work of processes that stay alive: sets, blocks of a set, steps of a block."""
+    """Work of a process that stays: sets, blocks of a set, steps of a block."""
 
     def __init__(self, name, argv, sets, blocks, size):
         super().__init__(name, argv, bar=1.005, confined_bar=1.01)
@@ -53,16 +53,21 @@ class Lasting(Work):
 
 def workloads(programs):
     work = f"{programs}/gpu-work"
-    torch = [sys.executable, f"{HERE}/bench_torch.py"]
-    cpu = str(bench_alive.CPU)
+    cpu, mpud = str(bench_lasting.CPU), f"{programs}/mpud.sock"
+    launch = ["taskset", "-c", cpu, work, "launch", mpud]
+
+    def torch(size):
+        return [sys.executable, f"{HERE}/bench_torch.py", size, cpu,
+                f"{programs}/supervised-thread.so", mpud]
+
     return [
         Whole("nvidia-smi", ["nvidia-smi"], 40, bar=1.04),
         Whole("CUDA start-up, whole program", [work, "start"], 25, bar=1.02,
                  confined_bar=1.3),
         Whole("10,000 cudaMalloc + cudaFree", [work, "malloc"], 9, True, 1.05),
-        Lasting("kernel launch", ["taskset", "-c", cpu, work, "launch"], 12, 20, 20000),
-        Lasting("PyTorch training step, small", [*torch, "small", cpu], 10, 20, 20),
-        Lasting("PyTorch training step, large", [*torch, "large", cpu], 6, 16, 4),
+        Lasting("kernel launch", launch, 16, 20, 20000),
+        Lasting("PyTorch training step, small", torch("small"), 10, 20, 20),
+        Lasting("PyTorch training step, large", torch("large"), 6, 16, 4),
     ]
 
 
@@ -77,16 +82,6 @@ def variants(programs, confine):
     return supervised | {
         "mpu-run --pid-ns": [f"{programs}/mpu-run", "--pid-ns", "--"],
         "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
-        "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
-    }
-
-
-def lasting_variants(programs):
-    return {
-        "bare": [],
-        "bare, again": [],
-        "mpu-run": [f"{programs}/mpu-run", "--"],
-        "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"],
         "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
     }
 
@@ -109,7 +104,7 @@ def measure(workload, prefixes, rounds):
     for prefix in prefixes.values():
         run_once(workload, prefix)
     for number in range(rounds):
-        for name in bench_alive.turned(names, number):
+        for name in bench_lasting.turned(names, number):
             values[name].append(run_once(workload, prefixes[name]))
     return values
 
@@ -154,7 +149,7 @@ def report_lasting(workload, sets):
     title = f"{workload.name} ({len(sets)} sets, {len(sets[0]['bare'])} blocks of {workload.size})"
     print(f"\n{title:<62}{'us a step':>11}{'ratio':>9}{'95 % of its mean':>19}{'all sets':>17}")
     for name in sets[0]:
-        row = {"workload": workload.name} | bench_alive.summary(sets, name, workload.size)
+        row = {"workload": workload.name} | bench_lasting.summary(sets, name, workload.size)
         bar = judge(workload, row)
         print(f"  {name:<60}{row['step_ms'] * 1e3:>11.3f}{row['ratio']:>9.4f}"
               f"{row['interval'][0]:>11.4f}{row['interval'][1]:>8.4f}"
@@ -193,9 +188,8 @@ def main():
     for workload in workloads(programs):
         if workload.name.startswith(words):
             if isinstance(workload, Lasting):
-                rows += report_lasting(workload, bench_alive.measure(
-                    workload.argv, lasting_variants(programs), times(workload.sets),
-                    workload.blocks, workload.size))
+                rows += report_lasting(workload, bench_lasting.measure(
+                    workload.argv, times(workload.sets), workload.blocks, workload.size))
             else:
                 rows += report(workload, measure(workload, prefixes, times(workload.rounds)))
                 if not confine:

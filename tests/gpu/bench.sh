@@ -1,7 +1,8 @@
 #!/bin/bash
-# Measures on a machine with an NVIDIA GPU what mpu adds to whole programs: bare, under mpu-run,
-# under an agent without sync wake-up and under the kernel's floor, round by round. Needs the static
-# programs (with mpu-agent), a shell, Python, PyTorch and nvcc, and root. Takes about eight minutes.
+# Measures on a machine with an NVIDIA GPU what mpu adds: to whole programs, bare, under mpu-run, under
+# an agent without sync wake-up and under the kernel's floor, round by round; and to kernel launches and
+# training steps, thread by thread. Needs the static programs (with mpu-agent), a shell, Python, PyTorch,
+# gcc and nvcc, and root. Takes about eleven minutes.
 #
 #   tests/gpu/bench.sh [OPTIONS] [BUILD-DIRECTORY]     build-static, where none is named
 #
@@ -21,7 +22,7 @@ work=$(mktemp -d /tmp/mpu-gpu-bench.XXXXXX)
 main() {
 	local argument
 
-	trap 'rm -rf "$work"' EXIT
+	trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 	for argument; do
 		case $argument in
 		--json=*) json=$argument ;;
@@ -33,7 +34,7 @@ main() {
 		esac
 	done
 	build=$(cd "${build:-$here/../../build-static}" && pwd) || exit 1
-	take mpu-run && take mpu-agent && compile || exit 1
+	take mpu-run && take mpu-agent && take mpud && compile && start_mpud || exit 1
 	uname -sr
 	head -n 1 /proc/driver/nvidia/version
 	nvidia-smi -L
@@ -52,18 +53,36 @@ take() {
 	program=$(find "$build" -type f -perm -u+x -name "$1" | head -n 1)
 	if [ -z "$program" ]; then
 		echo "no $1 under $build: cmake --preset static -DMPU_TESTS=ON," \
-			"cmake --build --preset static --target mpu-run mpu-agent"
+			"cmake --build --preset static --target mpu-run mpu-agent mpud"
 		return 1
 	fi
 	install -m 755 "$program" "$work/"
 }
 
 compile() {
-	local capability
+	local capability root=$here/../.. filters
+	local parts=(supervisor/mpud-connect.c supervisor/kernel/notify.c filter/filter.c base/error.c)
 
 	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+	filters=$(find "$build" -name native.c | head -n 1)
+	[ -n "$filters" ] || { echo "no filter/native.c under $build" && return 1; }
 	gcc -O2 -D_GNU_SOURCE -shared -fPIC -o "$work/bench-shim.so" "$here/bench_shim.c" -ldl &&
-		nvcc -O2 -arch="sm_$capability" -o "$work/gpu-work" "$here/bench.cu"
+		gcc -O2 -D_GNU_SOURCE -shared -fPIC -I "$root" -o "$work/supervised-thread.so" \
+			"$here/supervised_thread.c" "${parts[@]/#/$root/}" "$filters" &&
+		nvcc -O2 -arch="sm_$capability" -I "$here" -Xlinker -rpath="$work" -o "$work/gpu-work" \
+			"$here/bench.cu" "$work/supervised-thread.so"
+}
+
+start_mpud() {
+	local tries
+
+	"$work/mpud" --socket="$work/mpud.sock" --log=warning &
+	for tries in {1..100}; do
+		[ -S "$work/mpud.sock" ] && return
+		sleep 0.1
+	done
+	echo "mpud does not start" >&2
+	return 1
 }
 
 main "$@"
