@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-/* A list that ends at the driver's limit may have lost processes of this container; it can have come
- * full of others'. Whoever has memory on this GPU belongs to it. */
+/* A list that ends at the driver's limit may have lost processes of this container where it came full of
+ * others'. Whoever has memory on this GPU belongs to it. */
 struct missing {
 	const struct call *call;
 	struct pid_set *found;
@@ -147,7 +147,7 @@ int handle_get_pids(struct call *call)
 	if (count > layout->list_capacity)
 		count = layout->list_capacity;
 	translate_list(call, count, found);
-	if (count == layout->list_capacity && !call->view.host)
+	if (count == layout->list_capacity && found->count < count && !call->view.host)
 		add_beyond_limit(call, found);
 	if (found->count > layout->list_capacity)
 		found->count = layout->list_capacity;

@@ -168,8 +168,9 @@ struct world {
 	pid_t init;
 	unsigned int processes;
 	uint32_t *host, *inside; /* their numbers, shared with targets */
+	pid_t stranger;		 /* uses the GPU too, from outside; 0: none */
 };
-struct world world_start(unsigned int gpu, unsigned int processes);
+struct world world_start(unsigned int gpu, unsigned int processes, bool shared);
 void world_end(struct world *world);
 
 /* GET_PIDS, or GET_PID_INFO with ENTRIES processes, on a GPU. */
@@ -178,6 +179,7 @@ struct question {
 	unsigned int entries;  /* 0: GET_PIDS */
 	const uint32_t *pids;  /* to ask for */
 	unsigned int expected; /* processes in the answer */
+	bool others;	       /* more use the GPU than these */
 };
 extern const struct workload workload_ask; /* the argument is a struct question */
 

@@ -153,7 +153,7 @@ void section_run(void)
 
 	snprintf(gpu_ps, sizeof(gpu_ps), "%s", bench_program("examples/gpu-ps"));
 	snprintf(dev_root, sizeof(dev_root), "--dev-root=%s", bench_driver());
-	world = world_start(0, 20);
+	world = world_start(0, 20, false);
 	add_three(contenders, gpu_ps, dev_root, false);
 	compete(contenders, 3, bench_count(40, 2));
 	report_section("run", "A whole run of gpu-ps (simulated: 4 GPUs, in FUSE)");

@@ -82,7 +82,19 @@ static uint32_t *share(size_t count)
 	return memory;
 }
 
-struct world world_start(unsigned int gpu, unsigned int processes)
+/* A process that uses the GPU beside the world's. */
+static pid_t start_stranger(unsigned int gpu, int ready)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		hold_gpu(gpu, ready);
+	if (pid < 0)
+		bench_die("cannot start a process: %s", strerror(errno));
+	return pid;
+}
+
+struct world world_start(unsigned int gpu, unsigned int processes, bool shared)
 {
 	struct clone_args args = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD};
 	struct world world = {
@@ -95,10 +107,12 @@ struct world world_start(unsigned int gpu, unsigned int processes)
 	world.init = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	if (world.init == 0)
 		be_init(&world, gpu, ready[1]);
+	if (shared)
+		world.stranger = start_stranger(gpu, ready[1]);
 	close(ready[1]);
 	if (world.init < 0)
 		bench_die("cannot make a PID namespace: %s (must be root)", strerror(errno));
-	for (unsigned int i = 0; i < processes; i++)
+	for (unsigned int i = 0; i < processes + shared; i++)
 		if (read(ready[0], &word, 1) != 1)
 			bench_die("the processes that use the GPU did not start");
 	close(ready[0]);
@@ -110,6 +124,10 @@ void world_end(struct world *world)
 {
 	kill(world->init, SIGKILL);
 	waitpid(world->init, NULL, 0);
+	if (world->stranger) {
+		kill(world->stranger, SIGKILL);
+		waitpid(world->stranger, NULL, 0);
+	}
 	munmap(world->host, (world->processes + 1) * sizeof(uint32_t));
 	munmap(world->inside, (world->processes + 1) * sizeof(uint32_t));
 }
