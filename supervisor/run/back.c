@@ -255,11 +255,11 @@ static int finish(struct back *back, int exit_status)
 {
 	struct run_status status = {.exit_status = exit_status, .left_behind = has_children()};
 
+	if (back->trace)
+		trace_finish(back->trace);
 	if (back->engine && back->plan->options.stats != RUN_STATS_NONE)
 		run_stats_print(back->engine, back->journal, &back->plan->pids,
 				back->plan->options.stats);
-	if (back->trace)
-		trace_finish(back->trace);
 	if (write(back->status_fd, &status, sizeof(status)) != sizeof(status))
 		status.left_behind = false;
 	close(back->status_fd);

@@ -294,6 +294,25 @@ static bool part_vmm()
 	return good;
 }
 
+/* Memory as a dma-buf, for another device. */
+static bool part_dmabuf()
+{
+	size_t size = 4 << 20;
+	char path[32], name[256] = "";
+	int *device, fd = -1;
+	bool good;
+
+	CUDA(cudaMalloc(&device, size));
+	DRIVER(cuMemGetHandleForAddressRange(&fd, (CUdeviceptr)device, size,
+					     CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	good = readlink(path, name, sizeof(name) - 1) > 0 && strstr(name, "dmabuf") &&
+	       lseek(fd, 0, SEEK_END) == (off_t)size;
+	close(fd);
+	CUDA(cudaFree(device));
+	return good;
+}
+
 static bool part_pool()
 {
 	int *device;
@@ -430,7 +449,7 @@ static const struct {
 	{"ipc-peer", part_ipc_peer, false}, {"vmm", part_vmm, true},
 	{"pool", part_pool, true}, {"graph", part_graph, true},
 	{"cublas", part_cublas, true}, {"reset", part_reset, true},
-	{"peers", part_peers, true},
+	{"peers", part_peers, true},	 {"dmabuf", part_dmabuf, false},
 };
 
 int main(int argc, char **argv)

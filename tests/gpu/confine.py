@@ -93,6 +93,34 @@ class Confine:
         self.parts(f"{self.caps},strict", wanted=False)
         print("  (shown, not judged: CUDA registers its own memory with the driver at its start)")
 
+    # ---- What needs a word of its own
+
+    def rdma(self):
+        argv = [f"{self.programs}/gpu-confine", "dmabuf"]
+        bare, few = Run(argv), Run(self.prefix() + argv)
+        own = Run(self.prefix(caps=f"{self.caps},rdma") + argv)
+        if bare.status:
+            check("memory as a dma-buf: this GPU and driver have it", False, bare.tail())
+            return
+        check("with rdma, memory becomes a dma-buf as in the bare run",
+              own.status == 0 and own.out == bare.out, own.tail())
+        check("without it, that call is refused", few.status not in (0, 124) and
+              any("EXPORT_TO_DMABUF" in line for line in few.refused), few.tail())
+
+    # ---- What a trace tells
+
+    def trace(self):
+        """A line for each control that is made from a copy or by mpu itself, with what it answered."""
+        argv = ["nvidia-smi", "-L"]
+        seen = Run([self.mpu_run, f"--confine={self.caps}", "--stats", "--trace", "--", *argv])
+        counts = re.search(r"(\d+) RM controls, 0 passed on", seen.error)
+        lines = [line for line in seen.error.splitlines() if "NV_ESC_RM_CONTROL" in line]
+        untold = [line for line in lines if not re.search(r"= (0|-\d+) ?\w*", line)]
+        check("a confined program's trace has a line for each control, with its answer",
+              seen.status == 0 and seen.out == Run(argv).out and bool(counts) and
+              len(lines) == int(counts[1]) and not untold,
+              f"{len(lines)} of {counts and counts[1]}, without an answer: {untold[:2]} {seen.tail()[-200:]}")
+
     # ---- nvidia-smi's views
 
     def views(self):
@@ -301,7 +329,7 @@ def main():
     confine = Confine(sys.argv[-2], sys.argv[-1], options.get("--caps", "compute,utility"),
                       int(options.get("--rounds", 24)))
     confine.in_force()
-    sections = options.get("--only", "parts,views,who,kills,strict").split(",")
+    sections = options.get("--only", "parts,views,who,kills,strict,rdma,trace").split(",")
     for name in sections:
         print(f"\n=== {name} ({time.strftime('%H:%M:%S')})", flush=True)
         getattr(confine, name)()

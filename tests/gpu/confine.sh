@@ -6,7 +6,7 @@
 #   tests/gpu/confine.sh [OPTIONS] [BUILD-DIRECTORY [RUNC]]     build-static and runc, where none is named
 #
 #   --caps=WORDS   what is allowed (compute,utility)
-#   --only=WORDS   of parts, views, who, kills, strict, gpus (without, all but gpus)
+#   --only=WORDS   of parts, views, who, kills, strict, rdma, trace, gpus (without, all but gpus)
 #   --rounds=N     of the kills (24)
 #
 # Exit status 0 only when no check failed. Costs: tests/gpu/bench.sh --confine.
