@@ -27,7 +27,7 @@ static void print_text(const struct engine_stats *stats, const char *running, co
 		       const struct refused *refused)
 {
 	fprintf(stderr,
-		"mpu-run: driver %s (as %s): %" PRIu64 " RM controls, %" PRIu64
+		"mpu-run: driver %s (as %s): %" PRIu64 " driver calls seen, %" PRIu64
 		" passed on, %" PRIu64 " handled, %" PRIu64 " vanished\n",
 		running, release, stats->received, stats->passed, stats->handled, stats->vanished);
 	if (stats->retried || stats->refused || stats->unreadable)

@@ -110,13 +110,13 @@ class Confine:
     # ---- What a trace tells
 
     def trace(self):
-        """A line for each control that is made from a copy or by mpu itself, with what it answered."""
+        """A line for each call that is made from a copy or by mpu itself, with what it answered."""
         argv = ["nvidia-smi", "-L"]
         seen = Run([self.mpu_run, f"--confine={self.caps}", "--stats", "--trace", "--", *argv])
-        counts = re.search(r"(\d+) RM controls, 0 passed on", seen.error)
-        lines = [line for line in seen.error.splitlines() if "NV_ESC_RM_CONTROL" in line]
-        untold = [line for line in lines if not re.search(r"= (0|-\d+) ?\w*", line)]
-        check("a confined program's trace has a line for each control, with its answer",
+        counts = re.search(r"(\d+) driver calls seen, 0 passed on", seen.error)
+        lines = [line for line in seen.error.splitlines() if " ioctl(" in line]
+        untold = [line for line in lines if not re.search(r"\) =>? .*<[\d.]+>$", line)]
+        check("a confined program's trace has a line for each call, with its answer",
               seen.status == 0 and seen.out == Run(argv).out and bool(counts) and
               len(lines) == int(counts[1]) and not untold,
               f"{len(lines)} of {counts and counts[1]}, without an answer: {untold[:2]} {seen.tail()[-200:]}")
