@@ -12,6 +12,7 @@
 # Exit status 0 only when no check failed. Costs: tests/gpu/bench.sh --confine.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
 build= runc= options=()
 work=$(mktemp -d /tmp/mpu-confine.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -25,15 +26,10 @@ for argument; do
 	esac
 done
 build=$(cd "${build:-$here/../../build-static}" && pwd) || exit 1
-for program in mpu-run mpud mpuctl mpu-runtime; do
-	path=$(find "$build" -type f -perm -u+x -name $program | head -n 1)
-	[ -n "$path" ] || { echo "no $program under $build: build the preset static first" && exit 1; }
-	install -m 755 "$path" "$work/" || exit 1
-done
+take mpu-run mpud mpuctl mpu-runtime || exit 1
 chmod 755 "$work"
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-nvcc -O2 -arch="sm_$capability" -o "$work/gpu-confine" "$here/confine.cu" -lcublas -lcuda || exit 1
-nvcc -O2 -arch="sm_$capability" -o "$work/compute" "$here/compute.cu" || exit 1
+compile_cuda confine.cu gpu-confine -lcublas -lcuda || exit 1
+compile_cuda compute.cu compute || exit 1
 uname -srm
 head -n 1 /proc/driver/nvidia/version
 nvidia-smi -L

@@ -10,6 +10,7 @@
 # Exit status 0 only when no check failed.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
 simulated=
 [ "${1-}" != --simulated ] || { simulated=yes && shift; }
 build=$(cd "${1:?usage: ps.sh [--simulated] BUILD-DIRECTORY [RUNC]}" && pwd) || exit 1
@@ -17,7 +18,6 @@ runc=${2-$(command -v runc)}
 work=$(mktemp -d /tmp/mpu-ps-gpu.XXXXXX)
 socket=$work/mpud.sock
 dev=/dev
-passed=0 failed=0
 started=()
 
 main() {
@@ -30,7 +30,7 @@ main() {
 	container first 256
 	container second 384
 	for name in outside bare first second; do
-		check "$name holds its memory" wait_for "$work/ready/$name"
+		check "$name holds its memory" wait_for test -e "$work/ready/$name"
 	done
 	if [ $failed != 0 ]; then
 		tail -n 20 "$work"/*.log
@@ -55,33 +55,7 @@ main() {
 
 	title 'Result'
 	cat "$work/mpud.log"
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-}
-
-title() {
-	printf '\n=== %s (%s s)\n' "$1" $SECONDS
-}
-
-check() {
-	local what=$1
-
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "PASS: $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL: $what"
-	fi
-}
-
-wait_for() {
-	for _ in $(seq 300); do
-		[ -e "$1" ] && return
-		sleep 0.1
-	done
-	return 1
+	verdict
 }
 
 ps() {
@@ -122,22 +96,19 @@ judge() {
 }
 
 prepare() {
-	local capability program
+	local program
 
 	title 'The machine'
 	uname -srm
 	chmod 755 "$work" && mkdir -m 777 "$work/ready" || return
-	for program in mpud mpuctl mpu-hook mpu-run ${simulated:+simrm gpu-hold gpu-ps}; do
-		install -m 755 "$(find "$build" -type f -name $program | head -n 1)" "$work/" || return
-	done
+	take mpud mpuctl mpu-hook mpu-run ${simulated:+simrm gpu-hold gpu-ps} || return
 	if [ -n "$simulated" ]; then
 		dev=$work/dev && mkdir "$dev" && "$work/simrm" --driver-version=580.142 "$dev" >"$work/simrm.log" 2>&1 || return
 		cp "$work/gpu-hold" "$work/compute"
 		head -n 1 "$dev/version"
 	else
 		head -n 1 /proc/driver/nvidia/version
-		capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-		nvcc -O2 -arch="sm_$capability" -o "$work/compute" "$here/compute.cu" || return
+		compile_cuda compute.cu compute || return
 	fi
 	for program in outside bare first second; do
 		cp "$work/compute" "$work/$program"
@@ -151,7 +122,7 @@ prepare() {
 	fi
 	"$work/mpud" --socket="$socket" --dev-root="$dev" 2>"$work/mpud.log" &
 	mpud=$!
-	wait_for "$socket" || { cat "$work/mpud.log" && return 1; }
+	wait_for test -e "$socket" || { cat "$work/mpud.log" && return 1; }
 }
 
 # arguments NAME MIB: what a program that holds memory is called with.

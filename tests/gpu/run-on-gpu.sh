@@ -7,14 +7,15 @@
 # Prints everything; the end of the output says how many checks passed and failed. Exit status 0
 # only when none failed. Leaves the GPU's settings alone.
 set -u
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build=$(cd "${1:-$HERE/../../build-static}" && pwd) || exit 1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
+build=$(cd "${1:-$here/../../build-static}" && pwd) || exit 1
 work=$(mktemp -d /tmp/mpu-gpu.XXXXXX)
 chmod 755 "$work"
-cp "$HERE/inside.sh" "$HERE/observe.py" "$work/"
+cp "$here/inside.sh" "$here/observe.py" "$work/"
 export PROGRAMS=$work
 limit='timeout -k 5 40'
-passed=0 failed=0
+failures_say=status
 
 main() {
 	trap clean_up EXIT
@@ -24,13 +25,13 @@ main() {
 
 	title 'Natively, in a PID namespace: what is wrong is recorded'
 	record before unshare --pid --fork --mount-proc
-	python3 "$HERE/compare.py" record "$work/before"
+	python3 "$here/compare.py" record "$work/before"
 
 	title 'With mpu-run --pid-ns'
 	inside after "$work/mpu-run" --pid-ns --stats --
 	check 'the container sees its own processes, and only those' judge after
 	check 'bytes of memory are those of the native run' same after before
-	python3 "$HERE/compare.py" show "$work/before" "$work/after"
+	python3 "$here/compare.py" show "$work/before" "$work/after"
 
 	title 'With mpu-run --pid-ns --policy=always, beside the driver'"'"'s own answer'
 	beside_the_driver
@@ -56,32 +57,11 @@ print("PyTorch", torch.__version__, "sum of squares", got, expected)
 raise SystemExit(got != expected)'
 
 	title 'Result'
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+	verdict
 }
 
-title() {
-	printf '\n=== %s (%s s)\n' "$1" $SECONDS
-}
-
-# check WHAT COMMAND...: one assertion.
-check() {
-	local what=$1 status
-
-	shift
-	"$@"
-	status=$?
-	if [ $status = 0 ]; then
-		passed=$((passed + 1))
-		echo "PASS: $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL: $what (exit status $status)"
-	fi
-}
-
-judge() { python3 "$HERE/compare.py" judge "$work/$1"; }
-same() { python3 "$HERE/compare.py" same "$work/$1" "$work/$2"; }
+judge() { python3 "$here/compare.py" judge "$work/$1"; }
+same() { python3 "$here/compare.py" same "$work/$1" "$work/$2"; }
 
 # record NAME COMMAND...: runs the workload and the tools as a child of COMMAND.
 record() {
@@ -117,7 +97,7 @@ beside_the_driver() {
 	check 'the container always ran to its end' wait $container
 	check 'the container sees its own processes, and only those' judge "$name"
 	check 'GET_PIDS and GET_PID_INFO are the driver'"'"'s own answer inside' \
-		python3 "$HERE/compare.py" oracle "$work/$name" "$work/$name/driver.json"
+		python3 "$here/compare.py" oracle "$work/$name" "$work/$name/driver.json"
 	check 'bytes of memory are those of the native run' same "$name" before
 }
 
@@ -134,21 +114,12 @@ facts() {
 }
 
 compile() {
-	local capability program
-
 	title 'Programs'
-	for program in $(find "$build" -type f -perm -u+x -name mpu-run); do
-		install -m 755 "$program" "$work/" || return
-	done
-	if [ ! -x "$work/mpu-run" ]; then
-		echo "no mpu-run under $build: build the preset static first"
-		return 1
-	fi
+	take mpu-run || return
 	"$work/mpu-run" --version
 	file "$work/mpu-run" 2>/dev/null
-	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-	nvcc -O2 -arch="sm_$capability" -o "$work/compute" "$HERE/compute.cu" &
-	nvcc -O2 -arch="sm_$capability" -o "$work/thread" "$HERE/thread.cu" || return
+	compile_cuda compute.cu compute &
+	compile_cuda thread.cu thread || return
 	wait $! || return
 	cp "$work/compute" "$work/nested" && cp "$work/compute" "$work/outside"
 }
@@ -158,11 +129,8 @@ start_outside() {
 	title 'Outside'
 	"$work/outside" 512 "$work/ready-outside" &
 	outside=$!
-	for _ in $(seq 300); do
-		[ -e "$work/ready-outside" ] && break
-		sleep 0.1
-	done
-	[ -e "$work/ready-outside" ] || { echo "the outside process did not start"; return 1; }
+	wait_for test -e "$work/ready-outside" ||
+		{ echo "the outside process did not start"; return 1; }
 	echo "PID $outside holds 512 MiB"
 	nvidia-smi
 }

@@ -11,13 +11,13 @@
 # Exit status 0 only when no check failed.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
 simulated=
 [ "${1-}" != --simulated ] || { simulated=--simulated && shift; }
 build=$(cd "${1:?usage: see.sh [--simulated] BUILD-DIRECTORY [RUNC]}" && pwd) || exit 1
 shift
 work=$(mktemp -d /tmp/mpu-see.XXXXXX)
 dev=/dev
-passed=0 failed=0
 
 main() {
 	trap clean_up EXIT
@@ -31,42 +31,11 @@ main() {
 
 	title 'Result of all'
 	cat "$work/mpud.log"
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-}
-
-title() {
-	printf '\n=== %s (%s s)\n' "$1" $SECONDS
-}
-
-check() {
-	local what=$1
-
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "PASS: $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL: $what"
-	fi
-}
-
-wait_for() {
-	for _ in $(seq 300); do
-		"$@" 2>/dev/null && return
-		sleep 0.1
-	done
-	return 1
+	verdict
 }
 
 prepare() {
-	local program
-
-	for program in mpud mpuctl mpu-run ${simulated:+simrm gpu-ps}; do
-		install -m 755 "$(find "$build" -type f -perm -u+x -name $program | head -n 1)" \
-			"$work/" || return
-	done
+	take mpud mpuctl mpu-run ${simulated:+simrm gpu-ps} || return
 	"${CC:-gcc}" -O2 -shared -fPIC -o "$work/count_calls.so" "$here/count_calls.c" || return
 	if [ -n "$simulated" ]; then
 		dev=$work/dev && mkdir "$dev" || return
@@ -75,8 +44,7 @@ prepare() {
 		export MPU_DEV_ROOT=$dev MPU_SMI=$smi MPU_CUDA=$cuda
 	else
 		smi=nvidia-smi cuda="$work/compute 64"
-		nvcc -O2 -arch="sm_$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader |
-			head -n 1 | tr -d .)" -o "$work/compute" "$here/compute.cu" || return
+		compile_cuda compute.cu compute || return
 	fi
 	"$work/mpud" --socket="$work/mpud.sock" --dev-root="$dev" 2>"$work/mpud.log" &
 	mpud=$!

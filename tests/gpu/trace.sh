@@ -9,6 +9,7 @@
 # Exit status 0 only when no check failed.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
 build=$(cd "${1:-$here/../../build-static}" && pwd) || exit 1
 work=$(mktemp -d /tmp/mpu-trace.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -16,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 root=${MPU_DEV_ROOT:+--dev-root=$MPU_DEV_ROOT}
 limit='timeout -k 5 60'
 options= # of the runs that are compared
-passed=0 failed=0
+failures_say=status
 
 main() {
 	facts
@@ -32,28 +33,7 @@ main() {
 	check 'the CUDA program runs in each way' cost 'CUDA program' $cuda
 
 	title 'Result'
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-}
-
-title() {
-	printf '\n=== %s (%s s)\n' "$1" $SECONDS
-}
-
-# check WHAT COMMAND...: one assertion.
-check() {
-	local what=$1 status
-
-	shift
-	"$@"
-	status=$?
-	if [ $status = 0 ]; then
-		passed=$((passed + 1))
-		echo "PASS: $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL: $what (exit status $status)"
-	fi
+	verdict
 }
 
 facts() {
@@ -64,14 +44,7 @@ facts() {
 }
 
 prepare() {
-	local mpu_run
-
-	mpu_run=$(find "$build" -type f -perm -u+x -name mpu-run | head -n 1)
-	if [ -z "$mpu_run" ]; then
-		echo "no mpu-run under $build: build the preset static first"
-		return 1
-	fi
-	install -m 755 "$mpu_run" "$work/" || return
+	take mpu-run || return
 	"$work/mpu-run" --version
 	"${CC:-gcc}" -O2 -shared -fPIC -o "$work/count_calls.so" "$here/count_calls.c" || return
 	if [ -n "$root" ]; then
@@ -80,8 +53,7 @@ prepare() {
 	fi
 	smi='nvidia-smi'
 	cuda="$work/compute 64"
-	nvcc -O2 -arch="sm_$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 |
-		tr -d .)" -o "$work/compute" "$here/compute.cu"
+	compile_cuda compute.cu compute
 }
 
 # traced NAME COMMAND...: the same run, seen by both.

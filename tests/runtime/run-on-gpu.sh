@@ -9,12 +9,12 @@
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 gpu=$(cd "$here/../gpu" && pwd)
+. "$gpu/checks.sh"
 build=$(cd "${1:?usage: run-on-gpu.sh BUILD-DIRECTORY [RUNC]}" && pwd) || exit 1
 runc=${2:-runc}
 work=$(mktemp -d /tmp/mpu-oci-gpu.XXXXXX)
 socket=$work/mpud.sock
 limit='timeout -k 5 60'
-passed=0 failed=0
 
 main() {
 	trap clean_up EXIT
@@ -49,25 +49,7 @@ main() {
 
 	title 'Result'
 	cat "$work/mpud.log"
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
-}
-
-title() {
-	printf '\n=== %s (%s s)\n' "$1" $SECONDS
-}
-
-check() {
-	local what=$1
-
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "PASS: $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL: $what"
-	fi
+	verdict
 }
 
 judge() {
@@ -79,20 +61,15 @@ judge() {
 }
 
 prepare() {
-	local capability program
-
 	title 'The machine'
 	uname -srm
 	head -n 1 /proc/driver/nvidia/version
 	"$runc" --version | head -n 1
 	chmod 755 "$work"
 	cp "$gpu/inside.sh" "$gpu/observe.py" "$work/"
-	for program in mpud mpu-hook mpu-runtime; do
-		install -m 755 "$(find "$build" -type f -name $program | head -n 1)" "$work/" || return
-	done
-	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-	nvcc -O2 -arch="sm_$capability" -o "$work/compute" "$gpu/compute.cu" &
-	nvcc -O2 -arch="sm_$capability" -o "$work/thread" "$gpu/thread.cu" || return
+	take mpud mpu-hook mpu-runtime || return
+	compile_cuda compute.cu compute &
+	compile_cuda thread.cu thread || return
 	wait $! || return
 	cp "$work/compute" "$work/nested" && cp "$work/compute" "$work/outside"
 	mkdir "$work/root" && mount --rbind / "$work/root" && mount --make-rslave "$work/root" || return
