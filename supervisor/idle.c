@@ -1,8 +1,10 @@
-/* Listeners on which nothing happens lie in one epoll, thousands of them at no cost. */
+/* Listeners on which nothing happens lie in one epoll, thousands of them at no cost. So do the ends of
+ * confined targets. */
 #include "supervisor/engine-private.h"
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "supervisor/confine/proxies.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -60,7 +62,7 @@ static int put_refused(struct engine *engine)
 }
 
 /* A listener that has closed says so together with its last notification, or alone. */
-static void heed(struct engine *engine, const struct epoll_event *event)
+static void heed_listener(struct engine *engine, const struct epoll_event *event)
 {
 	struct listener *listener = event->data.ptr;
 
@@ -77,11 +79,22 @@ static void heed(struct engine *engine, const struct epoll_event *event)
 	}
 }
 
+static void heed(struct engine *engine, const struct epoll_event *event)
+{
+	uint64_t count;
+
+	if (!event->data.ptr)
+		(void)!read(engine->idle.wake, &count, sizeof(count));
+	else if (event->data.ptr == engine->proxies)
+		proxies_heed_ends(engine->proxies);
+	else
+		heed_listener(engine, event);
+}
+
 static void *idle_thread(void *argument)
 {
 	struct engine *engine = argument;
 	struct epoll_event events[EVENTS];
-	uint64_t count;
 
 	prctl(PR_SET_NAME, "mpu-idle");
 	sandbox_enter_thread(engine->options.sandbox, SANDBOX_ENGINE);
@@ -94,27 +107,29 @@ static void *idle_thread(void *argument)
 			log_error("cannot wait for calls", "error=\"%s\"", strerror(errno));
 			usleep(10000);
 		}
-		for (int i = 0; i < ready; i++) {
-			if (events[i].data.ptr)
-				heed(engine, &events[i]);
-			else if (read(engine->idle.wake, &count, sizeof(count)) < 0)
-				continue;
-		}
+		for (int i = 0; i < ready; i++)
+			heed(engine, &events[i]);
 	}
 	return NULL;
+}
+
+static int add(struct idle *idle, int fd, void *which)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = which};
+
+	return epoll_ctl(idle->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 int idle_start(struct engine *engine, struct mpu_error *error)
 {
 	struct idle *idle = &engine->idle;
-	struct epoll_event event = {.events = EPOLLIN};
 	sigset_t all, before;
 	int result;
 
 	idle->epoll = epoll_create1(EPOLL_CLOEXEC);
 	idle->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (idle->epoll < 0 || idle->wake < 0 ||
-	    epoll_ctl(idle->epoll, EPOLL_CTL_ADD, idle->wake, &event))
+	if (idle->epoll < 0 || idle->wake < 0 || add(idle, idle->wake, NULL) ||
+	    (engine->proxies && add(idle, proxies_ends(engine->proxies), engine->proxies)))
 		return mpu_fail(error, errno, "cannot wait for calls: %s", strerror(errno));
 	signals_of_others(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -52,10 +52,7 @@ struct proxies {
 	uint64_t token;
 	struct proxy *table[JOURNAL_PROXIES];
 	uint32_t top; /* of the table: nothing at this index or above */
-	/* The thread that sees targets end. */
-	pthread_t thread;
-	int epoll, stop;
-	bool started;
+	int epoll; /* of targets: they end */
 };
 
 /* birth.c */

@@ -3,7 +3,6 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "base/signals.h"
 #include "supervisor/confine/register.h"
 #include "supervisor/kernel/pidfd.h"
 
@@ -12,12 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { STACK = 64 << 10, EVENTS = 64 };
+enum { EVENTS = 64 };
 
 /* ---- The table; all under the lock ---- */
 
@@ -96,44 +93,18 @@ static void heed_end(struct proxies *proxies, uint32_t index)
 	pthread_mutex_unlock(&proxies->lock);
 }
 
-static void *watch_thread(void *argument)
+int proxies_ends(const struct proxies *proxies)
 {
-	struct proxies *proxies = argument;
-	struct epoll_event events[EVENTS];
-
-	prctl(PR_SET_NAME, "mpu-proxies");
-	for (;;) {
-		int count = epoll_wait(proxies->epoll, events, EVENTS, -1);
-
-		for (int i = 0; i < count; i++) {
-			if (events[i].data.u32 == JOURNAL_PROXIES)
-				return NULL;
-			heed_end(proxies, events[i].data.u32);
-		}
-	}
+	return proxies->epoll;
 }
 
-static bool start_watch(struct proxies *proxies)
+void proxies_heed_ends(struct proxies *proxies)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = JOURNAL_PROXIES};
-	pthread_attr_t attributes;
-	sigset_t others, before;
+	struct epoll_event events[EVENTS];
+	int count = epoll_wait(proxies->epoll, events, EVENTS, 0);
 
-	proxies->epoll = epoll_create1(EPOLL_CLOEXEC);
-	proxies->stop = eventfd(0, EFD_CLOEXEC);
-	if (proxies->epoll < 0 || proxies->stop < 0 ||
-	    epoll_ctl(proxies->epoll, EPOLL_CTL_ADD, proxies->stop, &event))
-		return false;
-	signals_of_others(&others);
-	pthread_attr_init(&attributes);
-#ifndef __SANITIZE_ADDRESS__
-	pthread_attr_setstacksize(&attributes, STACK);
-#endif
-	pthread_sigmask(SIG_SETMASK, &others, &before);
-	proxies->started = !pthread_create(&proxies->thread, &attributes, watch_thread, proxies);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return proxies->started;
+	for (int i = 0; i < count; i++)
+		heed_end(proxies, events[i].data.u32);
 }
 
 /* ---- Start and stop ---- */
@@ -174,7 +145,7 @@ struct proxies *proxies_new(struct journal *journal, int nursery)
 		return NULL;
 	proxies->journal = journal;
 	proxies->nursery = nursery;
-	proxies->epoll = proxies->stop = -1;
+	proxies->epoll = -1;
 	pthread_mutex_init(&proxies->lock, NULL);
 	pthread_mutex_init(&proxies->asking, NULL);
 	pthread_cond_init(&proxies->changed, NULL);
@@ -183,7 +154,8 @@ struct proxies *proxies_new(struct journal *journal, int nursery)
 	/* No worker takes another one's answers for its own. */
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	proxies->token = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	if (!start_watch(proxies)) {
+	proxies->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (proxies->epoll < 0) {
 		proxies_free(proxies);
 		return NULL;
 	}
@@ -196,19 +168,13 @@ struct proxies *proxies_new(struct journal *journal, int nursery)
 
 void proxies_free(struct proxies *proxies)
 {
-	const uint64_t stop = 1;
-
 	if (!proxies)
 		return;
-	if (proxies->started && write(proxies->stop, &stop, sizeof(stop)) == sizeof(stop))
-		pthread_join(proxies->thread, NULL);
 	for (uint32_t i = 0; i < proxies->top; i++)
 		if (proxies->table[i])
 			proxy_free(proxies->table[i]);
 	if (proxies->epoll >= 0)
 		close(proxies->epoll);
-	if (proxies->stop >= 0)
-		close(proxies->stop);
 	pthread_cond_destroy(&proxies->changed);
 	pthread_mutex_destroy(&proxies->asking);
 	pthread_mutex_destroy(&proxies->lock);

@@ -16,12 +16,18 @@ struct proxies;
 
 /* NURSERY: the socket at which proxies are asked for, borrowed; or -1: there are none to be had,
  * and proxies_lane() fails with -EAGAIN. Takes up the proxies that stand in JOURNAL. Returns it,
- * owned by the caller, or NULL without memory. To be called on the worker's main thread, which may
- * start threads. */
+ * owned by the caller, or NULL without memory. */
 struct proxies *proxies_new(struct journal *journal, int nursery);
 
 /* No lane may be out. The proxies live on, for a successor, as long as their targets do. */
 void proxies_free(struct proxies *proxies);
+
+/* Readable, for poll() and epoll, while there are targets that have ended and were not heeded; lent.
+ * -1 where there are no proxies to be had. */
+int proxies_ends(const struct proxies *proxies);
+
+/* Strikes out the proxies of targets that have ended. From any thread; does not wait. */
+void proxies_heed_ends(struct proxies *proxies);
 
 /* A lane, as who holds it sees it. */
 struct lane {

@@ -256,7 +256,7 @@ def test_each_thread_is_in_the_sandbox_of_its_kind():
                    for name, one in status["processes"][1]["threads"].items()}
         # Each is inside those of what made it: keeper, worker, and what waits for some executors.
         expect(filters.pop("mpu-executor") in (3, 4), f"filters over executors: {status}")
-        expect_equal(filters, {"mpud-worker": 2, "mpu-proxies": 2, "mpu-idle": 3, "mpu-watch": 3,
+        expect_equal(filters, {"mpud-worker": 2, "mpu-idle": 3, "mpu-watch": 3,
                                "mpu-control": 3},
                      "filters")
 

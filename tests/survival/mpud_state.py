@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 # Executors that stay, each with a desk; one that works; and the worker's first thread, the idle one,
-# the watch, the one that answers mpuctl, the one that looks after proxies.
+# the watch, the one that answers mpuctl.
 EXECUTORS_KEPT = 16
-QUIET_THREADS = EXECUTORS_KEPT + 1 + 5
+QUIET_THREADS = EXECUTORS_KEPT + 1 + 4
 
 
 def descendants(pid):

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -28,6 +29,8 @@ enum { OFFSET = 128, WAIT_MS = 5000, NOBODY = 65534 };
 static struct journal *journal;
 static struct proxies *proxies;
 static int nursery = -1;
+static pthread_t heeder;
+static int heeded; /* an eventfd: it shall end */
 
 /* The nursery executes this program anew; Criterion's main() knows nothing of that. */
 __attribute__((constructor)) static void be_nursery(int argc, char **argv)
@@ -42,6 +45,34 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libcriterion\n";
 }
 
+/* As the engine's idle thread does. */
+static void *heed_ends(void *argument)
+{
+	struct pollfd polls[] = {{.fd = proxies_ends(argument), .events = POLLIN},
+				 {.fd = heeded, .events = POLLIN}};
+
+	while (poll(polls, 2, -1) > 0 && !polls[1].revents)
+		proxies_heed_ends(argument);
+	return NULL;
+}
+
+static void open_proxies(void)
+{
+	proxies = proxies_new(journal, nursery);
+	cr_assert_not_null(proxies);
+	heeded = eventfd(0, EFD_CLOEXEC);
+	cr_assert(heeded >= 0);
+	cr_assert(pthread_create(&heeder, NULL, heed_ends, proxies) == 0);
+}
+
+static void close_proxies(void)
+{
+	cr_assert(eventfd_write(heeded, 1) == 0);
+	pthread_join(heeder, NULL);
+	close(heeded);
+	proxies_free(proxies);
+}
+
 static void begin_with(enum sandbox_mode sandbox)
 {
 	struct mpu_error error = {0};
@@ -50,8 +81,7 @@ static void begin_with(enum sandbox_mode sandbox)
 	journal_begin(journal);
 	nursery = nursery_start(sandbox, NULL, &error);
 	cr_assert(nursery >= 0 && nursery_await(nursery, &error) == 0, "%s", error.text);
-	proxies = proxies_new(journal, nursery);
-	cr_assert_not_null(proxies);
+	open_proxies();
 }
 
 static void begin(void)
@@ -66,7 +96,7 @@ static void begin_in_sandbox(void)
 
 static void end(void)
 {
-	proxies_free(proxies);
+	close_proxies();
 	nursery_end(nursery, WAIT_MS);
 	close(nursery);
 	journal_free(journal);
@@ -670,8 +700,8 @@ Test(proxies, an_ordinary_user_s_are_himself, .init = begin_as_nobody, .fini = e
 
 	expect_call_for(target, 2);
 	/* A successor finds them, too. */
-	proxies_free(proxies);
-	proxies = proxies_new(journal, nursery);
+	close_proxies();
+	open_proxies();
 	expect_call_for(target, 3);
 	cr_expect(stats().started == 1 && stats().lost == 0);
 	lane = lane_of(target);
@@ -713,7 +743,7 @@ Test(proxies, a_nursery_that_became_a_user_can_be_all_others_still)
 	journal_begin(journal);
 	nursery = nursery_start(SANDBOX_OFF, &user, &error);
 	cr_assert(nursery >= 0 && nursery_await(nursery, &error) == 0, "%s", error.text);
-	proxies = proxies_new(journal, nursery);
+	open_proxies();
 	server = find_nursery(&guard);
 	cr_expect(status_has(server, "Uid:\t65534\t65534\t65534\t65534\n"));
 	cr_expect(status_has(guard, "Uid:\t65534\t65534\t65534\t65534\n"));
@@ -1167,8 +1197,8 @@ static void kill_worker_at(enum stage stage, int calls, pid_t target, struct jou
 	kill(worker, SIGKILL);
 	waitpid(worker, NULL, 0);
 	close(done);
-	proxies_free(proxies);
-	proxies = proxies_new(journal, nursery);
+	close_proxies();
+	open_proxies();
 }
 
 static void expect_finished(struct lane *lane)
