@@ -1,5 +1,5 @@
-/* The rows of nvabi/data/policy and policy-params as the programs carry them. Private to nvabi;
- * tools/load-policy.c makes the same from text. */
+/* The rows of nvabi/data/policy, policy-params and unknown-calls as the programs carry them.
+ * Private to nvabi; tools/load-policy.c makes the same from text. */
 #ifndef NVABI_POLICY_TABLES_H
 #define NVABI_POLICY_TABLES_H
 
@@ -40,11 +40,21 @@ struct nvabi_policy_param {
 	struct nvabi_length length;
 };
 
+/* From RELEASE on, an index of the tree, calls of KIND that the driver does not know are answered
+ * so. */
+struct nvabi_unknown_change {
+	uint16_t release;
+	uint8_t kind;
+	struct nvabi_answer answer;
+};
+
 struct nvabi_policy_tables {
 	const struct nvabi_policy_row *row; /* as nvabi_policy_row_order() has them */
 	uint32_t row_count;
 	const struct nvabi_policy_param *param; /* sorted by structure */
 	uint32_t param_count;
+	const struct nvabi_unknown_change *unknown;
+	uint32_t unknown_count;
 };
 
 /* Compiled from data/. */

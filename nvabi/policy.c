@@ -14,6 +14,7 @@ struct nvabi_policy {
 	struct nvabi_descriptor *descriptor;
 	uint32_t descriptor_count;
 	uint32_t *mask; /* of the patterns */
+	struct nvabi_answer unknown[NVABI_UNKNOWN_KINDS];
 };
 
 enum { MOST_BYTES = 1 << 20 }; /* the driver's own limit (param_copy.h) */
@@ -22,6 +23,8 @@ const char *nvabi_policy_kind_name(uint32_t kind)
 {
 	if (kind < NVABI_KINDS)
 		return nvabi_kind_name((enum nvabi_kind)kind);
+	if (kind == NVABI_MODESET)
+		return "modeset";
 	return kind == NVABI_HEAP_FUNCTION ? "heap" : "memory";
 }
 
@@ -246,6 +249,17 @@ static void merge_names(struct nvabi_policy *policy)
 	policy->rule_count = kept;
 }
 
+/* What the nearest release says on the way to the root. */
+static struct nvabi_answer find_unknown(const struct nvabi_abi *abi,
+					const struct nvabi_policy_tables *tables, uint32_t kind)
+{
+	for (int at = abi->release; at >= 0; at = abi->tables->release[at].parent)
+		for (uint32_t i = 0; i < tables->unknown_count; i++)
+			if (tables->unknown[i].release == at && tables->unknown[i].kind == kind)
+				return tables->unknown[i].answer;
+	return (struct nvabi_answer){.errnum = -EINVAL};
+}
+
 static int make_room(struct nvabi_policy *policy, const struct nvabi_policy_tables *tables)
 {
 	const size_t params = (size_t)tables->row_count * most_params(tables);
@@ -279,6 +293,8 @@ int nvabi_policy_open_from(const struct nvabi_policy_tables *tables,
 	merge_names(policy);
 	add_numbered(policy, abi, tables, true);
 	policy->rule_count -= policy->pattern_count;
+	for (uint32_t kind = 0; kind < NVABI_UNKNOWN_KINDS; kind++)
+		policy->unknown[kind] = find_unknown(abi, tables, kind);
 	nvabi_abi_close(abi);
 	*opened = policy;
 	return 0;
@@ -314,6 +330,11 @@ const struct nvabi_rule *nvabi_policy_find(const struct nvabi_policy *policy, ui
 			rule = pattern;
 	}
 	return rule;
+}
+
+struct nvabi_answer nvabi_policy_unknown(const struct nvabi_policy *policy, uint32_t kind)
+{
+	return policy->unknown[kind];
 }
 
 const struct nvabi_rule *nvabi_policy_rule(const struct nvabi_policy *policy, uint32_t index)

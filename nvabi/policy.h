@@ -40,9 +40,12 @@ enum nvabi_policy_kind {
 	NVABI_HEAP_FUNCTION = NVABI_KINDS, /* function of NV_ESC_RM_VID_HEAP_CONTROL */
 	NVABI_MEMORY_CLASS,		   /* hClass of NV_ESC_RM_ALLOC_MEMORY */
 	NVABI_POLICY_KINDS,
+	/* A command of nvidia-modeset: no rule is of this kind. */
+	NVABI_MODESET = NVABI_POLICY_KINDS,
+	NVABI_UNKNOWN_KINDS,
 };
 
-/* "escape", "uvm", "control", "class", "heap", "memory". */
+/* "escape", "uvm", "control", "class", "heap", "memory", "modeset". */
 const char *nvabi_policy_kind_name(uint32_t kind);
 
 enum nvabi_way {
@@ -137,6 +140,16 @@ const struct nvabi_version *nvabi_policy_release(const struct nvabi_policy *poli
 /* The rule by kind and number: its own, else that of a pattern; NULL where no capability has it. */
 const struct nvabi_rule *nvabi_policy_find(const struct nvabi_policy *policy, uint32_t kind,
 					   uint32_t number);
+
+/* How the driver answers a call that it does not know: by an errno of the ioctl, negative, or with
+ * 0 by an NV_STATUS in its parameters. */
+struct nvabi_answer {
+	int errnum;
+	uint32_t status;
+};
+
+/* The release's answer to calls of KIND, NVABI_MODESET among them. */
+struct nvabi_answer nvabi_policy_unknown(const struct nvabi_policy *policy, uint32_t kind);
 
 /* All rules, ordered by kind and number, behind them the patterns: INDEX from 0; NULL at the end.
  */

@@ -48,10 +48,17 @@ static void write_tables(FILE *out, const struct nvabi_policy_tables *tables)
 			param->use, param->directions, param->whole, param->length.constant,
 			param->length.square, param->length.scale, param->length.limit);
 	}
+	fprintf(out, "};\n\nstatic const struct nvabi_unknown_change unknown[] = {\n");
+	for (uint32_t i = 0; i < tables->unknown_count; i++) {
+		const struct nvabi_unknown_change *row = &tables->unknown[i];
+
+		fprintf(out, "\t{%u, %u, {%d, 0x%" PRIx32 "}},\n", row->release, row->kind,
+			row->answer.errnum, row->answer.status);
+	}
 	fprintf(out,
 		"};\n\nconst struct nvabi_policy_tables nvabi_policy_tables = {\n"
-		"\trows, %" PRIu32 ", params, %" PRIu32 ",\n};\n",
-		tables->row_count, tables->param_count);
+		"\trows, %" PRIu32 ", params, %" PRIu32 ", unknown, %" PRIu32 ",\n};\n",
+		tables->row_count, tables->param_count, tables->unknown_count);
 }
 
 static int write_file(const char *path, const struct nvabi_policy_tables *tables,

@@ -297,6 +297,8 @@ int load_policy_finish(struct loaded_policy *policy, struct nvabi_policy_tables 
 	qsort(policy->out_param, tables->param_count, sizeof(*policy->out_param), by_structure);
 	tables->row = policy->out_row;
 	tables->param = policy->out_param;
+	tables->unknown = policy->unknown;
+	tables->unknown_count = policy->unknown_count;
 	return 0;
 }
 
@@ -305,14 +307,18 @@ int load_policy(const char *data, const struct nvabi_abi_tables *abi, struct loa
 {
 	cleanup_free char *rows = NULL;
 	cleanup_free char *params = NULL;
+	cleanup_free char *unknown = NULL;
 	int rc;
 
 	if (asprintf(&rows, "%s/policy", data) < 0 ||
-	    asprintf(&params, "%s/policy-params", data) < 0)
+	    asprintf(&params, "%s/policy-params", data) < 0 ||
+	    asprintf(&unknown, "%s/unknown-calls", data) < 0)
 		return mpu_fail(error, ENOMEM, "no memory");
 	rc = load_policy_rows(policy, rows, error);
 	if (!rc)
 		rc = load_policy_params(policy, params, error);
+	if (!rc)
+		rc = load_unknown_calls(policy, abi, unknown, error);
 	if (!rc)
 		rc = check_policy(policy, abi, rows, params, error);
 	return rc ? rc : load_policy_finish(policy, tables, error);
@@ -333,6 +339,7 @@ void unload_policy(struct loaded_policy *policy)
 	}
 	free(policy->row);
 	free(policy->param);
+	free(policy->unknown);
 	free(policy->out_row);
 	free(policy->out_param);
 	*policy = (struct loaded_policy){0};

@@ -1,4 +1,4 @@
-/* Reads nvabi/data/policy and policy-params. */
+/* Reads nvabi/data/policy, policy-params and unknown-calls. */
 #ifndef NVABI_TOOLS_LOAD_POLICY_H
 #define NVABI_TOOLS_LOAD_POLICY_H
 
@@ -21,6 +21,8 @@ struct loaded_policy {
 	uint32_t row_count;
 	struct loaded_param *param;
 	uint32_t param_count;
+	struct nvabi_unknown_change *unknown;
+	uint32_t unknown_count;
 	/* Compiled: */
 	struct nvabi_policy_row *out_row;
 	struct nvabi_policy_param *out_param;
@@ -32,6 +34,11 @@ int load_policy_rows(struct loaded_policy *policy, const char *path, struct mpu_
 
 /* Reads what is behind fields. Refuses malformed rows and a second row for the same field. */
 int load_policy_params(struct loaded_policy *policy, const char *path, struct mpu_error *error);
+
+/* Reads how unknown calls are answered. Refuses malformed rows, a release that is not in the tree
+ * of ABI, unknown words and a second row for the same. */
+int load_unknown_calls(struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
+		       const char *path, struct mpu_error *error);
 
 /* Holds what was read against the ABI of all releases. Refuses, with file and line: a name that no
  * release has, a field that no release has, and a rule in whose parameters any release has a

@@ -51,8 +51,7 @@ static bool only_logs(const struct confined *call)
 
 static void refuse(struct confined *call)
 {
-	uint32_t status;
-	int result;
+	struct nvabi_answer unknown;
 
 	refused_count(call->listener->engine->journal, call->listener->container->label,
 		      call->confine, &call->listener->engine->options.pids.running, &call->refused);
@@ -60,10 +59,8 @@ static void refuse(struct confined *call)
 		let_continue(call);
 		return;
 	}
-	result = refused_answer(call->refused.kind, &status);
-	if (status != NV_OK)
-		result = write_status(call, status);
-	answer(call, result);
+	unknown = nvabi_policy_unknown(call->listener->engine->policy, call->refused.kind);
+	answer(call, unknown.errnum ? unknown.errnum : write_status(call, unknown.status));
 }
 
 /* ---- Execution ---- */
@@ -249,7 +246,7 @@ static enum verdict decide_modeset(struct confined *call)
 			     sizeof(params));
 	if (result)
 		return escape_answer(call, result);
-	call->refused = (struct refused_call){.kind = REFUSED_MODESET, .number = params.cmd};
+	call->refused = (struct refused_call){.kind = NVABI_MODESET, .number = params.cmd};
 	return VERDICT_REFUSE;
 }
 

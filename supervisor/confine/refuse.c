@@ -1,10 +1,8 @@
 #include "supervisor/confine/refuse.h"
 
 #include "base/log.h"
-#include "nvabi/rm.h"
 #include "supervisor/settings.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,8 +10,6 @@
 
 const char *refused_kind_name(uint32_t kind)
 {
-	if (kind == REFUSED_MODESET)
-		return "modeset";
 	return kind == REFUSED_OTHERS ? "others" : nvabi_policy_kind_name(kind);
 }
 
@@ -27,39 +23,6 @@ const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number)
 		if (call.kind == asked)
 			return call.name;
 	return NULL;
-}
-
-/* The same in all public releases, 515.43.04 to 595.45.04: nvidia_ioctl() makes EINVAL of whatever
- * RmIoctl() does not know, uvm_ioctl() ends in EINVAL, nvkms_ioctl_common() makes EPERM of an
- * unknown command; resControlLookup(), serverAllocResourceUnderLock(), RmDeprecatedVidHeapControl()
- * and RmDeprecatedAllocMemory() give a status. */
-int refused_answer(uint32_t kind, uint32_t *status)
-{
-	static const uint32_t statuses[] = {[NVABI_CONTROL] = NV_ERR_NOT_SUPPORTED,
-					    [NVABI_CLASS] = NV_ERR_INVALID_CLASS,
-					    [NVABI_HEAP_FUNCTION] = NV_ERR_INVALID_ARGUMENT,
-					    [NVABI_MEMORY_CLASS] = NV_ERR_INVALID_CLASS};
-
-	*status = kind < sizeof(statuses) / sizeof(statuses[0]) ? statuses[kind] : NV_OK;
-	if (*status != NV_OK)
-		return 0;
-	return kind == REFUSED_MODESET ? -EPERM : -EINVAL;
-}
-
-/* The words that would allow it, with commas between. */
-static const char *words_of(uint32_t capabilities, char *words, size_t size)
-{
-	size_t length = 0;
-
-	words[0] = '\0';
-	for (uint32_t bit = 1; bit <= NVABI_CAPS && length < size; bit <<= 1) {
-		const char *word = capabilities & bit ? nvabi_capability_name(bit) : NULL;
-
-		if (word)
-			length += (size_t)snprintf(words + length, size - length, "%s%s",
-						   length ? "," : "", word);
-	}
-	return words;
 }
 
 static void log_first(unsigned int level, const char *label, uint32_t confine,
@@ -78,7 +41,7 @@ static void log_first(unsigned int level, const char *label, uint32_t confine,
 					   : "a driver call was refused",
 		 "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
 		 call->number, name ? name : "?",
-		 rule ? words_of(rule->capabilities, words, sizeof(words)) : "?");
+		 rule ? mpu_confine_words(rule->capabilities, words) : "?");
 	nvabi_abi_close(abi);
 }
 

@@ -8,18 +8,11 @@
 
 #include <stdint.h>
 
-/* Beside the kinds of rules: nvidia-modeset's ioctl, by the command in its parameters. */
-enum { REFUSED_MODESET = NVABI_POLICY_KINDS };
-
 /* "escape", "modeset", "others" and so on. */
 const char *refused_kind_name(uint32_t kind);
 
 /* The driver's own name for it, or NULL where none is public. ABI may be NULL. */
 const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number);
-
-/* How the driver answers a call of KIND that it does not know: an errno of the ioctl, negative, or
- * 0 with the NV_STATUS for its parameters in STATUS. */
-int refused_answer(uint32_t kind, uint32_t *status);
 
 /* One call, of whatever sizes. */
 struct refused_call {

@@ -105,6 +105,30 @@ def test_what_is_refused_answers_as_a_call_that_the_driver_does_not_have():
             expect_equal(len(ours), len(native), "answers")
 
 
+# The errno of a number that nvidia-uvm does not have, and of one that confined containers have not.
+ASK_UVM = """
+import errno, fcntl, os, sys
+fd = os.open(sys.argv[1] + "/nvidia-uvm", os.O_RDWR)
+for number in (200, 62):
+    try:
+        fcntl.ioctl(fd, number, bytearray(4096))
+        print(0)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_a_refused_call_of_uvm_has_the_errno_of_its_release():
+    """FUSE makes ENOTTY of the simulated driver's ENOSYS; a refused call never gets there."""
+    for release, wanted in (("535.288.01", "EINVAL"), ("565.77", "EINVAL"), ("570.86.15", "ENOSYS"),
+                            ("570.123.01", "ENOSYS"), ("595.45.04", "ENOSYS")):
+        with Simrm(programs, release) as simrm:
+            done = subprocess.run([*command(simrm, EVERYTHING), sys.executable, "-c", ASK_UVM,
+                                   simrm.directory], capture_output=True, text=True, timeout=60,
+                                  stdin=subprocess.DEVNULL)
+            expect_equal(done.stdout.split(), [wanted, wanted], f"{release}: {done.stderr}")
+
+
 def test_what_no_capability_has_is_refused_and_what_one_has_needs_it():
     with Simrm(programs, RELEASE) as simrm:
         lines, _ = run(command(simrm, "compute,utility"), simrm, "memory")

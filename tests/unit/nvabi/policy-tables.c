@@ -23,6 +23,9 @@ static const char params[] = "NV_PARAMS list inout count*8 x.c\n"
 			     "NV_ESC_PARAMS fd fd-in - x.c\n";
 static const char rows[] = "control NV_CMD compute execute why it is there\n"
 			   "escape NV_ESC utility execute because\n";
+static const char *unknown = "11.01 uvm EPERM\n"
+			     "11.01 control NV_ERR_NOT_SUPPORTED\n"
+			     "12.01 uvm ENOSYS\n";
 
 struct tables {
 	struct loaded_abi abi;
@@ -41,6 +44,7 @@ static int load_texts(const struct scratch *scratch, const char *rows_text, cons
 	scratch_write(scratch, "installers", "");
 	scratch_write(scratch, "policy", rows_text);
 	scratch_write(scratch, "policy-params", params_text);
+	scratch_write(scratch, "unknown-calls", unknown);
 	cr_assert_eq(load_abi(scratch->path, &tables->abi, &tables->abi_tables, error), 0, "%s",
 		     error->text);
 	return load_policy(scratch->path, &tables->abi_tables, &tables->policy, &tables->tables,
@@ -126,6 +130,28 @@ Test(policy_tables, numbers_without_a_name_and_patterns)
 	unload(&tables);
 }
 
+Test(policy_tables, unknown_calls_are_answered_as_the_release_does_or_the_one_it_grew_from)
+{
+	cleanup_scratch struct scratch scratch = scratch_make();
+	struct mpu_error error = {0};
+	struct nvabi_policy *policy;
+	struct tables tables;
+
+	cr_assert_eq(load_texts(&scratch, rows, params, &tables, &error), 0, "%s", error.text);
+	policy = opened(&tables, 11);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_UVM).errnum, -EPERM);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_CONTROL).errnum, 0);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_CONTROL).status, 0x56);
+	nvabi_policy_close(policy);
+	policy = opened(&tables, 12);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_UVM).errnum, -ENOSYS);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_CONTROL).status, 0x56);
+	cr_assert_eq(nvabi_policy_unknown(policy, NVABI_MODESET).errnum, -EINVAL,
+		     "never success, where nothing is said");
+	nvabi_policy_close(policy);
+	unload(&tables);
+}
+
 /* FILE is where the refusal must point to, LINE the line in it. */
 static void expect_refused(const char *rows_text, const char *params_text, const char *file,
 			   unsigned int line, const char *words)
@@ -181,6 +207,23 @@ Test(policy_tables, pointers_of_which_nothing_is_said_are_refused)
 	expect_row_refused("control NV_LIST compute execute why", "entry[].list has a pointer");
 	expect_row_refused("control 0x2:32 compute execute why", "entry[].list has a pointer");
 	expect_row_refused("control 0x2/0x2 compute firmware why", "has a pointer");
+}
+
+static void expect_unknown_refused(const char *row, const char *words)
+{
+	unknown = row;
+	expect_refused(rows, params, "unknown-calls", 1, words);
+}
+
+Test(policy_tables, bad_answers_to_unknown_calls_are_refused_with_file_and_line)
+{
+	expect_unknown_refused("11.01 uvm\n", "wants");
+	expect_unknown_refused("11.x uvm EINVAL\n", "no release");
+	expect_unknown_refused("13.01 uvm EINVAL\n", "13.01 is not in the tree");
+	expect_unknown_refused("11.01 ioctl EINVAL\n", "no kind");
+	expect_unknown_refused("11.01 uvm NV_OK\n", "'NV_OK' is no answer");
+	unknown = "11.01 uvm EINVAL\n11.01 uvm ENOSYS\n";
+	expect_refused(rows, params, "unknown-calls", 2, "a second row for uvm");
 }
 
 static void expect_param_refused(const char *row, const char *words)

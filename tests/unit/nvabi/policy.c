@@ -56,6 +56,52 @@ static bool allows(const struct nvabi_policy *policy, const char *kind, const ch
 	       !(by_itself && rule->pattern);
 }
 
+static struct nvabi_answer answer_of(const char *word)
+{
+	static const struct {
+		const char *word;
+		struct nvabi_answer answer;
+	} answers[] = {{"EINVAL", {-22, 0}},
+		       {"EPERM", {-1, 0}},
+		       {"ENOSYS", {-38, 0}},
+		       {"NV_ERR_NOT_SUPPORTED", {0, 0x56}},
+		       {"NV_ERR_INVALID_CLASS", {0, 0x22}},
+		       {"NV_ERR_INVALID_ARGUMENT", {0, 0x1f}}};
+	size_t i = 0;
+
+	while (i < sizeof(answers) / sizeof(answers[0]) && strcmp(answers[i].word, word))
+		i++;
+	cr_assert_lt(i, sizeof(answers) / sizeof(answers[0]), "'%s'", word);
+	return answers[i].answer;
+}
+
+/* tests/data/unknown-calls.csv was read from the functions of each tag by a program. */
+Test(policy, every_release_answers_unknown_calls_as_its_source_says)
+{
+	static const uint32_t kinds[] = {NVABI_ESCAPE, NVABI_UVM,	    NVABI_CONTROL,
+					 NVABI_CLASS,  NVABI_HEAP_FUNCTION, NVABI_MEMORY_CLASS,
+					 NVABI_MODESET};
+	struct csv facts = read_csv("unknown-calls.csv"), releases = read_csv("driver-tree.csv");
+	cleanup_free void *owned = facts.cell;
+	cleanup_free void *also_owned = releases.cell;
+
+	cr_assert_eq(facts.rows, releases.rows, "each release has a row");
+	for (unsigned int i = 0; i < facts.rows; i++) {
+		struct nvabi_policy *policy = opened(facts.cell[i][0]);
+
+		cr_assert_str_eq(facts.cell[i][0], releases.cell[i][0]);
+		for (unsigned int k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+			struct nvabi_answer wanted = answer_of(facts.cell[i][k + 1]);
+			struct nvabi_answer got = nvabi_policy_unknown(policy, kinds[k]);
+
+			cr_assert(got.errnum == wanted.errnum && got.status == wanted.status,
+				  "%s: %s: %d, 0x%x", facts.cell[i][0],
+				  nvabi_policy_kind_name(kinds[k]), got.errnum, got.status);
+		}
+		nvabi_policy_close(policy);
+	}
+}
+
 /* What is wanted of the policy: nvproxy's calls for each of its releases, those of real programs
  * on an H100, and tests/data/policy-calls.csv. */
 struct wanted {

@@ -324,24 +324,6 @@ Test(translate, rules_of_all_releases_leave_no_address)
 	cr_assert_geq(seen, 100);
 }
 
-Test(refuse, an_unknown_call_is_answered_as_the_driver_answers_it)
-{
-	uint32_t status;
-
-	cr_assert_eq(refused_answer(NVABI_ESCAPE, &status), -EINVAL);
-	cr_assert_eq(status, NV_OK);
-	cr_assert_eq(refused_answer(NVABI_UVM, &status), -EINVAL);
-	cr_assert_eq(refused_answer(REFUSED_MODESET, &status), -EPERM);
-	cr_assert_eq(refused_answer(NVABI_CONTROL, &status), 0);
-	cr_assert_eq(status, 0x56);
-	cr_assert_eq(refused_answer(NVABI_CLASS, &status), 0);
-	cr_assert_eq(status, 0x22);
-	cr_assert_eq(refused_answer(NVABI_HEAP_FUNCTION, &status), 0);
-	cr_assert_eq(status, 0x1f);
-	cr_assert_eq(refused_answer(NVABI_MEMORY_CLASS, &status), 0);
-	cr_assert_eq(status, 0x22);
-}
-
 Test(refuse, a_call_goes_by_the_drivers_name)
 {
 	const struct nvabi_version version = {.major = 580, .minor = 95, .patch = 5, .parts = 3};
