@@ -3,13 +3,14 @@ import sys
 
 import programs  # first: it finds the modules of tests/e2e
 import cases_completion
+import cases_docs
 import cases_help
 import cases_install
 import cases_manual
 import cases_session
 from results import exit_status, report, run_cases
 
-MODULES = [cases_help, cases_manual, cases_completion, cases_install,
+MODULES = [cases_help, cases_manual, cases_docs, cases_completion, cases_install,
            cases_session]
 
 
