@@ -98,12 +98,12 @@ def test_the_book_has_every_document():
 
 
 def quoted(document, headline):
-    """The messages that begin a row, in the pieces that stand between what differs."""
+    """The messages that begin a row, in the pieces that stand between what differs. They have words."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8").split(headline)[1]
     cells = [row[0] for table in tables(text) for row in table]
     for cell in cells:
         for message in re.findall(r'`([^`]*)`|"([^"]*)"', cell):
-            if not "".join(message).startswith("-"):
+            if re.match(r"[^-].* ", "".join(message)):
                 yield from re.split(r"\.\.\.|\bN\b|/\S+|: |\w+=\S*", "".join(message))
 
 
