@@ -134,6 +134,12 @@ struct nvabi_policy;
 int nvabi_policy_open(const struct nvabi_version *running, struct nvabi_policy **policy);
 void nvabi_policy_close(struct nvabi_policy *policy);
 
+/* Whether a release of RUNNING's branch, its major number, is listed. Within a branch no release
+ * has ever changed which escapes there are, or their sizes, but for one whose sizes are all known;
+ * so what nvabi_confined_ioctls() says holds for the branch's unlisted releases too. Of another
+ * branch nobody knows. */
+bool nvabi_policy_knows_branch(const struct nvabi_version *running);
+
 /* The release that stands for the one asked for. */
 const struct nvabi_version *nvabi_policy_release(const struct nvabi_policy *policy);
 

@@ -2,8 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "nvabi/policy.h"
 #include "nvabi/rm.h"
 #include "supervisor/kernel/shortage.h"
+#include "supervisor/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,6 +141,22 @@ int driver_compose(const struct driver *driver, struct nvabi_pids *pids, struct 
 				nvabi_version_format(&driver->version, text));
 	log_match(pids);
 	return 0;
+}
+
+int driver_check_confine(const struct nvabi_version *version, uint32_t confine,
+			 struct mpu_error *error)
+{
+	char text[NVABI_VERSION_TEXT], words[MPU_CONFINE_TEXT];
+
+	if (!confine || confine & MPU_CONFINE_LOG || nvabi_policy_knows_branch(version))
+		return 0;
+	mpu_confine_words(confine, words);
+	return mpu_fail(error, ENOTSUP,
+			"cannot confine to %s on driver %s: this mpu knows no release of its branch, "
+			"%u, so that calls could pass unseen (install a newer mpu, or a driver of a "
+			"branch that it knows: mpuctl abi versions; learn with the word log, which "
+			"refuses nothing and protects nothing; or do not confine)",
+			words, nvabi_version_format(version, text), version->major);
 }
 
 static enum driver_device device_of(const struct driver *driver, const struct statx *st)

@@ -36,6 +36,11 @@ int driver_find(struct driver *driver, const char *dev_root, const char *version
  * its place; the log says so. Returns 0, or -errno with ERROR filled for one that is older than all. */
 int driver_compose(const struct driver *driver, struct nvabi_pids *pids, struct mpu_error *error);
 
+/* Whether a container can be confined to CONFINE (of struct mpu_settings) on that driver: on a branch of
+ * which no release is known it cannot, unless it only logs. Returns 0, or -ENOTSUP with ERROR filled. */
+int driver_check_confine(const struct nvabi_version *version, uint32_t confine,
+			 struct mpu_error *error);
+
 enum driver_device {
 	DRIVER_DEVICE_NONE,    /* not a device of this driver */
 	DRIVER_DEVICE_CONTROL, /* /dev/nvidiactl, the only one that takes RM control */

@@ -162,6 +162,7 @@ struct engine {
 	struct work *left;
 	_Atomic bool draining, stopping;
 	bool remembers_threads; /* this release records thread ids */
+	bool knows_branch; /* else nothing can be confined */
 	pid_t process;
 };
 

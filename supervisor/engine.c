@@ -109,6 +109,21 @@ void listener_end(struct listener *listener)
 	listener_release(listener);
 }
 
+int engine_check_confine(const struct engine *engine, const struct driver *now, uint32_t confine,
+			 struct mpu_error *error)
+{
+	const struct nvabi_version *ours = &engine->options.pids.running;
+	char before[NVABI_VERSION_TEXT], text[NVABI_VERSION_TEXT];
+
+	if (nvabi_version_compare(&now->version, ours))
+		return mpu_fail(error, ESTALE,
+				"cannot confine: driver %s was loaded after mpud had begun with %s "
+				"(restart mpud: systemctl restart mpud)",
+				nvabi_version_format(&now->version, text),
+				nvabi_version_format(ours, before));
+	return driver_check_confine(ours, confine, error);
+}
+
 /* For the first confined container; what a release has no policy for is said where it is missed. */
 static void open_policy(struct engine *engine)
 {
@@ -213,6 +228,7 @@ int engine_start(struct engine **out, const struct engine_options *options,
 	pthread_mutex_init(&engine->lock, NULL);
 	engine->options = *options;
 	engine->process = getpid();
+	engine->knows_branch = nvabi_policy_knows_branch(&options->pids.running);
 	engine->remembers_threads = options->pids.semantics.kind == NVABI_TID;
 	engine->journal = options->journal;
 	engine->roster = journal_roster(options->journal);

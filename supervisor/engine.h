@@ -49,6 +49,11 @@ int engine_start(struct engine **engine, const struct engine_options *options,
 /* 0 when this process lives in the initial PID namespace, else -errno with ERROR filled. */
 int engine_check_namespace(struct mpu_error *error);
 
+/* Whether ENGINE can confine a container to CONFINE (of struct mpu_settings) on the driver that runs NOW:
+ * the one that it was started for, of a branch that is known. Returns 0, or -errno with ERROR filled. */
+int engine_check_confine(const struct engine *engine, const struct driver *now, uint32_t confine,
+			 struct mpu_error *error);
+
 /* Hands LISTENER over to the engine, which owns it from now on, also when this fails. What the
  * journal says of listener INDEX is known before: whose it is, and the settings. BEGINS: its first
  * call is near, and finds a thread that waits for it. Returns 0 or -errno. */

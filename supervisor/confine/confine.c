@@ -292,17 +292,22 @@ static bool identify(struct confined *call)
 	return false;
 }
 
+/* A container that could not be confined was refused; but another mpud, or
+ * worker, may have taken it before. */
 static const char *why_unserved(const struct engine *engine, bool logs)
 {
-	if (engine->policy && !logs && engine->options.nursery < 0)
-		return "a confined container cannot make driver calls: mpu has no process to make "
-		       "them with (restart it)";
-	if (engine->policy)
-		return NULL;
-	return logs ? "which calls a confined container would be refused cannot be told: of this "
-		      "driver release no calls are known (take another driver)"
-		    : "a confined container cannot make driver calls: of this driver release none "
-		      "are known (take another driver, or leave --confine out)";
+	if (logs)
+		return engine->policy ? NULL
+				      : "which calls a confined container would be refused cannot be "
+					"told: of this driver release no calls are known (take another "
+					"driver)";
+	if (!engine->policy || !engine->knows_branch)
+		return "a confined container cannot make driver calls: of this driver's branch none "
+		       "are known (take another driver or a newer mpu, or leave --confine out)";
+	return engine->options.nursery >= 0
+		   ? NULL
+		   : "a confined container cannot make driver calls: mpu has no process to make them "
+		     "with (restart it)";
 }
 
 /* Without a table, or without a way to make calls, nothing can be allowed. */

@@ -31,6 +31,8 @@ static void print_driver(struct json_object *status)
 		       strcmp(match, "neighbour") == 0 ? "the next older one"
 						       : "of an older branch");
 	printf("%s\n", ask_number(status, "driver.named_by_option") ? " (by option)" : "");
+	if (strcmp(ask_text(status, "driver.can_confine"), "false") == 0)
+		printf("            of its branch no release is known: NO CONTAINER CAN BE CONFINED\n");
 	printf("            records %s; natively its PIDs are, in lists: %s,\n",
 	       ask_text(status, "driver.records"), ask_text(status, "driver.pids_natively.lists"));
 	printf("            memory: %s, utilisation: %s,\n            accounting: %s\n",

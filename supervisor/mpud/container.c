@@ -91,10 +91,21 @@ static int read_annotations(struct json_object *annotations, struct mpu_settings
 	return result;
 }
 
+/* Another driver may have been loaded since the worker began, which knows nothing of it. */
+static int check_driver(const struct engine *engine, const struct mpud_options *options,
+			uint32_t confine, struct mpu_error *error)
+{
+	struct driver now;
+	int result = driver_find(&now, options->dev_root, options->driver_version, error);
+
+	return result ? result : engine_check_confine(engine, &now, confine, error);
+}
+
 /* A confinement that does not hold is none: such a container is refused, so that all its calls which
  * the filter shows fail. */
-static int check_confinement(struct mpu_settings *settings, const struct mpud_container *container,
-			     bool forwarded, struct mpu_error *error)
+static int check_confinement(const struct engine *engine, const struct mpud_options *options,
+			     const struct mpud_container *container, bool forwarded,
+			     struct mpu_settings *settings, struct mpu_error *error)
 {
 	enum filter_kind kind;
 
@@ -109,6 +120,8 @@ static int check_confinement(struct mpu_settings *settings, const struct mpud_co
 	if (settings->confine && !(settings->confine & NVABI_CAPS))
 		return mpu_fail(error, EINVAL,
 				"it asks to be confined to what mpud --confine does not allow at all");
+	if (settings->confine && check_driver(engine, options, settings->confine, error))
+		return -error->code;
 	if (settings->confine)
 		settings->policy = MPU_POLICY_ALWAYS;
 	return 0;
@@ -116,9 +129,9 @@ static int check_confinement(struct mpu_settings *settings, const struct mpud_co
 
 /* What the container itself says stands above its profile's metadata, and that above our options; but
  * confine is narrowed by each of them. */
-static int read_settings(const struct mpud_options *options, const struct mpud_container *container,
-			 bool forwarded, const char *label, struct mpu_settings *settings,
-			 struct mpu_error *error)
+static int read_settings(const struct engine *engine, const struct mpud_options *options,
+			 const struct mpud_container *container, bool forwarded, const char *label,
+			 struct mpu_settings *settings, struct mpu_error *error)
 {
 	struct mpu_error cause = {0};
 	int result;
@@ -128,7 +141,7 @@ static int read_settings(const struct mpud_options *options, const struct mpud_c
 	if (!result)
 		result = read_annotations(container->annotations, settings, label, &cause);
 	if (!result)
-		result = check_confinement(settings, container, forwarded, &cause);
+		result = check_confinement(engine, options, container, forwarded, settings, &cause);
 	return result ? mpu_fail(error, -result, "container %s: %s", label, cause.text) : 0;
 }
 
@@ -195,16 +208,16 @@ static int find_listener(const struct channel_mail *mail, const struct mpud_cont
 	return 0;
 }
 
-int worker_enter(struct journal *journal, const struct mpud_options *options,
-		 const struct mpud_container *container, bool forwarded, uint32_t *index,
-		 struct mpu_error *error)
+int worker_enter(const struct engine *engine, struct journal *journal,
+		 const struct mpud_options *options, const struct mpud_container *container,
+		 bool forwarded, uint32_t *index, struct mpu_error *error)
 {
 	struct journal_listener *entry;
 	struct mpu_settings settings;
 	char label[JOURNAL_LABEL];
 
 	mpud_label(container->id, label);
-	if (read_settings(options, container, forwarded, label, &settings, error))
+	if (read_settings(engine, options, container, forwarded, label, &settings, error))
 		return -error->code;
 	entry = journal_take_listener(journal, index);
 	if (!entry)
@@ -249,7 +262,8 @@ static int take(struct engine *engine, struct journal *journal, int channel,
 	if (!result)
 		result = find_listener(mail, &container, which, error);
 	if (!result)
-		result = worker_enter(journal, options, &container, false, &taken.index, error);
+		result = worker_enter(engine, journal, options, &container, false, &taken.index,
+				      error);
 	if (result)
 		return result;
 	*confine = journal_listener(journal, taken.index)->settings.confine;

@@ -24,7 +24,8 @@ static void *open_container(void *context, const struct lxc_container *lxc)
 	struct mpu_error error = {0};
 	uint32_t index;
 
-	if (worker_enter(journal, place->start->options, &container, true, &index, &error)) {
+	if (worker_enter(place->engine, journal, place->start->options, &container, true, &index,
+			 &error)) {
 		log_error(error.text, "monitor=%d", lxc->monitor);
 		return NULL;
 	}

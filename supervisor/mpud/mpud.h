@@ -55,12 +55,12 @@ struct engine;
 struct mpud_container;
 struct mpu_error;
 
-/* Puts what is known of CONTAINER into a free place of JOURNAL, its INDEX. FORWARDED: its calls come from
- * another who listens. Returns 0 or -errno with ERROR filled, also where it is to be confined and cannot
- * be. */
-int worker_enter(struct journal *journal, const struct mpud_options *options,
-		 const struct mpud_container *container, bool forwarded, uint32_t *index,
-		 struct mpu_error *error);
+/* Puts what is known of CONTAINER, which ENGINE is to serve, into a free place of JOURNAL, its INDEX.
+ * FORWARDED: its calls come from another who listens. Returns 0 or -errno with ERROR filled, also where
+ * it is to be confined and cannot be. */
+int worker_enter(const struct engine *engine, struct journal *journal,
+		 const struct mpud_options *options, const struct mpud_container *container,
+		 bool forwarded, uint32_t *index, struct mpu_error *error);
 
 /* Serves LXC's monitors with ENGINE. Returns 0 or -errno. */
 struct lxc_proxy;

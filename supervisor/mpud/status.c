@@ -46,6 +46,7 @@ static struct json_object *driver_json(const struct engine_options *options)
 	add_text(driver, "release", nvabi_version_format(&pids->release, text));
 	add_text(driver, "match", matches[pids->match]);
 	add_bool(driver, "named_by_option", options->driver.named);
+	add_bool(driver, "can_confine", nvabi_policy_knows_branch(&pids->running));
 	add_text(driver, "records", pids->semantics.kind == NVABI_TID ? "threads" : "processes");
 	add_text(native, "lists", spaces[pids->semantics.get_pids]);
 	add_text(native, "memory", spaces[pids->semantics.get_pid_info]);

@@ -71,9 +71,14 @@ static int find_driver(struct worker *worker, struct mpu_error *error)
 {
 	const struct mpud_options *options = worker->start->options;
 	struct driver *driver = &worker->options.driver;
+	struct mpu_error unknown = {0};
 	int result = driver_find(driver, options->dev_root, options->driver_version, error);
 
-	return result ? result : driver_compose(driver, &worker->options.pids, error);
+	if (!result)
+		result = driver_compose(driver, &worker->options.pids, error);
+	if (!result && driver_check_confine(&driver->version, options->settings.confine, &unknown))
+		log_error("no container is taken", "error=\"%s\"", unknown.text);
+	return result;
 }
 
 static int start_engine(struct worker *worker, struct mpu_error *error)

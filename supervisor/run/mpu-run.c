@@ -19,6 +19,9 @@ static int find_driver(struct run_plan *plan, struct mpu_error *error)
 	const struct run_options *options = &plan->options;
 	int result = driver_find(&plan->driver, options->dev_root, options->driver_version, error);
 
+	if (!result)
+		result = driver_check_confine(&plan->driver.version, options->settings.confine,
+					      error);
 	return result ? result : driver_compose(&plan->driver, &plan->pids, error);
 }
 

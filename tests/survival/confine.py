@@ -15,7 +15,7 @@ from worlds import find_programs, world  # noqa: I001
 from mpud_state import EXECUTORS_KEPT, wait_settled
 from confined import arrivals, count_of, nurseries, ours, proxies
 from results import expect, expect_equal, run_cases
-from world import die_with_parent, wait_until
+from world import Simrm, die_with_parent, wait_until
 
 NAME_STRING = "0x20800110"
 
@@ -150,6 +150,90 @@ def test_a_successor_goes_on_with_confined_containers():
             made.manager.replace()
         expect_equal(tour.end()[0], "spin: 0 of 2000 failed\n", "calls")
         expect_equal(calls_of(made), {0: 2000}, "calls made by the driver, by status")
+
+
+NOT_KNOWN = "--driver-version=999.10.01"
+
+
+def hand_over(made, *argv, words=None):
+    """A command whose listener goes to mpud."""
+    confine = [f"--confine={words}"] if words else []
+    return subprocess.run(
+        [programs.mpu_run, "--pid-ns", f"--socket={made.manager.path}", f"--dev-root={made.gpu}",
+         *confine, "--", *argv], capture_output=True, text=True, timeout=60,
+        stdin=subprocess.DEVNULL)
+
+
+def gpu_ps(made):
+    return [programs.gpu_ps, f"--dev-root={made.gpu}"]
+
+
+def test_on_a_branch_that_no_table_knows_mpud_takes_nobody_who_is_to_be_confined():
+    with counted(NOT_KNOWN) as made:
+        ran = made.gpu + ".ran"
+        done = hand_over(made, "touch", ran, words="compute,utility")
+        expect_equal(done.returncode, 125, f"exit status ({done.stderr})")
+        for said in (done.stderr, made.manager.tail()):
+            expect("cannot confine to compute,utility on driver 999.10.01" in said, said)
+            expect("or do not confine)" in said, f"cut off: {said}")
+        expect(not os.path.exists(ran), "the command ran")
+        expect_equal(made.state().listeners, 0, "listeners that mpud has kept")
+        for words in (None, "compute,utility,log"):
+            done = hand_over(made, *gpu_ps(made), words=words)
+            expect_equal((done.returncode, done.stderr), (0, ""), f"gpu-ps with {words}")
+        status = subprocess.run([programs.mpuctl, "status", f"--socket={made.manager.path}"],
+                                capture_output=True, text=True, timeout=20).stdout
+        expect("NO CONTAINER CAN BE CONFINED" in status, status[:400])
+        made.manager.replace("--driver-version=580.95.99")
+        status = subprocess.run([programs.mpuctl, "status", f"--socket={made.manager.path}"],
+                                capture_output=True, text=True, timeout=20).stdout
+        expect("580.95.99" in status and "CONFINED" not in status, status[:400])
+        done = hand_over(made, "touch", ran, words="compute,utility")
+        expect(done.returncode == 0 and os.path.exists(ran), f"580.95.99: {done.stderr}")
+
+
+def test_an_mpud_that_confines_all_takes_nobody_on_a_branch_that_no_table_knows():
+    with counted(NOT_KNOWN, "--confine=compute,utility") as made:
+        expect_equal(made.manager.count("no container is taken"), 1, "how often mpud says it")
+        for words in ("compute", "compute,log"):
+            done = hand_over(made, "true", words=words)
+            expect_equal(done.returncode, 125, f"{words}: exit status ({done.stderr})")
+            expect("cannot confine to compute on driver 999.10.01" in done.stderr, done.stderr)
+
+
+def test_after_another_driver_was_loaded_mpud_takes_nobody_who_is_to_be_confined():
+    with world(programs, by_link=True) as made:
+        expect_equal(hand_over(made, "true", words="compute").returncode, 0, "before")
+        with Simrm(programs, "580.95.05") as other:
+            os.symlink(other.directory, made.link + ".new")
+            os.replace(made.link + ".new", made.link)
+            done = hand_over(made, "true", words="compute")
+            expect_equal(done.returncode, 125, f"exit status ({done.stderr})")
+            expect("driver 580.95.05 was loaded after mpud had begun with 550.54.14" in done.stderr,
+                   done.stderr)
+            expect_equal(hand_over(made, "true").returncode, 0, "who is not to be confined")
+            made.manager.replace()
+            expect_equal(hand_over(made, "true", words="compute").returncode, 0, "afterwards")
+
+
+def test_who_was_confined_before_makes_no_calls_once_the_branch_is_not_known():
+    """Another mpud, or another worker, that finds another driver there."""
+    with counted() as made:
+        script = 'echo ready; read _; for i in 1 2 3; do "$@"; done'
+        box = subprocess.Popen(
+            [programs.mpu_run, "--pid-ns", f"--socket={made.manager.path}",
+             f"--dev-root={made.gpu}", "--confine=compute,utility", "--", "sh", "-c", script, "-",
+             *gpu_ps(made)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, preexec_fn=die_with_parent)
+        expect_equal(box.stdout.readline(), "ready\n", "the first line")
+        made.manager.replace(NOT_KNOWN)
+        arrived = arrivals(made.simrm)
+        said = box.communicate("\n", timeout=60)[1]
+        expect_equal(said.count("no client"), 3, f"how often gpu-ps was refused ({said})")
+        expect_equal(arrivals(made.simrm), arrived, "what arrives at the driver")
+        expect_equal(made.manager.count("none are known"), 1, "how often mpud says why")
+        expect_equal(os.readlink(f"/proc/{made.manager.worker()}/fd/0"), "/dev/null",
+                     "descriptor 0 of the worker")
 
 
 def main():

@@ -127,13 +127,13 @@ class Manager:
         self.process.wait(timeout=30)
         self.start()
 
-    def replace(self):
+    def replace(self, *options):
         """An upgrade: another mpud takes over from the one that runs."""
         before = self.process
         self.ready = False
         environment = dict(os.environ, NOTIFY_SOCKET=str(self.folder / "notify"))
         self.process = subprocess.Popen(
-            [self.program, *self.options, f"--socket={self.path}", "--replace"], env=environment,
+            [self.program, *self.options, *options, f"--socket={self.path}", "--replace"], env=environment,
             preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.wait_ready()
         status = before.wait(timeout=30)

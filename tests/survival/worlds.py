@@ -22,7 +22,7 @@ ALIVE_MS = 5000
 
 def find_programs(build):
     programs = Programs(build)
-    for name in ("mpud", "load", "attack", "ask", "journal-look"):
+    for name in ("mpud", "mpuctl", "load", "attack", "ask", "journal-look"):
         shutil.copy(Programs.find(name, Path(build), ROOT / "build"), programs.directory / name)
     return programs
 

@@ -213,6 +213,63 @@ Test(confine, shows_every_call_of_every_release_however_it_is_spelled)
 	}
 }
 
+/* All releases with an ABI, those of which only a part is public behind them. */
+static const struct nvabi_version *version_at(uint32_t index)
+{
+	const uint32_t listed = nvabi_release_count();
+
+	return index < listed ? nvabi_release_version(index) : nvabi_partial_release(index - listed);
+}
+
+/* By number: 1 + the size of the parameters, 0 where the release has no such escape. */
+static void read_escapes(struct nvabi_abi *abi, uint32_t escapes[256])
+{
+	struct nvabi_call call;
+
+	memset(escapes, 0, 256 * sizeof(escapes[0]));
+	for (uint32_t cursor = 0; nvabi_abi_next(abi, &cursor, &call);)
+		if (call.kind == NVABI_ESCAPE)
+			escapes[call.number & 255] = 1 + call.size;
+}
+
+/* Why an unlisted release of a listed branch can be confined (nvabi_policy_knows_branch()): should a new
+ * release break this, that has to be thought over. */
+Test(confine, within_a_branch_only_one_escape_has_changed_and_all_its_sizes_are_shown)
+{
+	enum { CHANGED = 0x5f, MAJORS = 1024 }; /* NV_ESC_RM_NVLOG_CTRL, NV_ESC_RM_LOCKLESS_DIAGNOSTIC */
+	uint32_t(*branch)[256] = calloc(MAJORS, sizeof(*branch)), found[256];
+	struct filter_program program = build(true);
+	unsigned int releases = 0, branches = 0;
+	const struct nvabi_version *version;
+
+	for (uint32_t i = 0; (version = version_at(i)); i++) {
+		struct nvabi_abi *abi;
+
+		if (nvabi_abi_open(version, &abi))
+			continue;
+		read_escapes(abi, found);
+		nvabi_abi_close(abi);
+		releases++;
+		if (found[CHANGED])
+			cr_assert(notifies(&program,
+					   _IOC(_IOC_NONE, 'F', CHANGED, found[CHANGED] - 1)));
+		found[CHANGED] = 0;
+		cr_assert_lt(version->major, MAJORS);
+		if (!branch[version->major][0x2a]) {
+			memcpy(branch[version->major], found, sizeof(found));
+			branches++;
+		}
+		for (int number = 0; number < 256; number++)
+			cr_assert_eq(found[number], branch[version->major][number],
+				     "%u.%02u.%02u: escape 0x%x", version->major, version->minor,
+				     version->patch, number);
+	}
+	cr_assert_geq(releases, 199);
+	cr_assert_geq(branches, 18);
+	filter_program_free(&program);
+	free(branch);
+}
+
 static bool knows(struct nvabi_abi *abi, uint32_t number)
 {
 	struct nvabi_call call;

@@ -102,6 +102,25 @@ Test(policy, every_release_answers_unknown_calls_as_its_source_says)
 	}
 }
 
+Test(policy, a_branch_is_known_by_any_of_its_releases)
+{
+	static const char *const known[] = {"515.43.04", "550.40.53", "580.95.05", "620.06.00",
+					    /* not listed */
+					    "515.1", "550.40.99", "580.999.01", "620.99"};
+	static const char *const unknown[] = {"999.10.01", "621.01", "540.10", "514.99", "510.108.03",
+					      "470", "460.106.00", "304.137", "58.95.05"};
+	struct nvabi_version version;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		cr_assert_eq(nvabi_version_parse(known[i], &version), 0);
+		cr_assert(nvabi_policy_knows_branch(&version), "%s", known[i]);
+	}
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		cr_assert_eq(nvabi_version_parse(unknown[i], &version), 0);
+		cr_assert_not(nvabi_policy_knows_branch(&version), "%s", unknown[i]);
+	}
+}
+
 /* What is wanted of the policy: nvproxy's calls for each of its releases, those of real programs
  * on an H100, and tests/data/policy-calls.csv. */
 struct wanted {

@@ -5,6 +5,7 @@
 #include "supervisor/confine/callers.h"
 #include "supervisor/confine/refuse.h"
 #include "supervisor/confine/translate.h"
+#include "supervisor/driver.h"
 #include "supervisor/settings.h"
 
 #include <criterion/criterion.h>
@@ -322,6 +323,28 @@ Test(translate, rules_of_all_releases_leave_no_address)
 		nvabi_policy_close(policy);
 	}
 	cr_assert_geq(seen, 100);
+}
+
+Test(driver, nothing_is_confined_on_a_branch_that_is_not_known)
+{
+	static const uint32_t words = MPU_CONFINE_ON | NVABI_CAP_COMPUTE | NVABI_CAP_UTILITY;
+	static const uint32_t all = MPU_CONFINE_ON | NVABI_CAPS | MPU_CONFINE_STRICT;
+	const struct nvabi_version listed = {580, 95, 5, 3}, unlisted = {580, 95, 99, 3},
+				   newer = {999, 10, 1, 3}, between = {540, 10, 0, 2};
+	struct mpu_error error = {0};
+
+	cr_assert_eq(driver_check_confine(&listed, words, &error), 0);
+	cr_assert_eq(driver_check_confine(&unlisted, words, &error), 0);
+	cr_assert_eq(driver_check_confine(&newer, 0, &error), 0);
+	cr_assert_eq(driver_check_confine(&newer, words | MPU_CONFINE_LOG, &error), 0);
+	cr_assert_eq(error.code, 0);
+	cr_assert_eq(driver_check_confine(&between, all, &error), -ENOTSUP);
+	cr_assert_lt(strlen(error.text), sizeof(error.text) - JOURNAL_LABEL - 32,
+		     "no room for whose it is: %s", error.text);
+	error = (struct mpu_error){0};
+	cr_assert_eq(driver_check_confine(&newer, words, &error), -ENOTSUP);
+	cr_assert_not_null(strstr(error.text, "compute,utility on driver 999.10.01"));
+	cr_assert_not_null(strstr(error.text, "or do not confine)"), "cut off: %s", error.text);
 }
 
 Test(refuse, a_call_goes_by_the_drivers_name)
