@@ -22,7 +22,7 @@
 enum { PEERS = 3, KINDS = 5, STEPS_MAX = 64 };
 
 static struct keeper keeper;
-static struct mpud_options options = {.watchdog = 1 << 20};
+static struct mpud_options options = {.driver_version = "580.95.05", .watchdog = 1 << 20};
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static int kind[KINDS]; /* descriptors to send: the first is a listener */
 static int worker_end;
@@ -38,6 +38,19 @@ int __wrap_engine_add_listener(struct engine *engine, int listener, uint32_t ind
 	fuzz_check(fcntl(listener, F_GETFD) >= 0, "a descriptor that is not open");
 	close(listener);
 	return index % 7 ? 0 : -ENOMEM;
+}
+
+int __wrap_engine_check_confine(const struct engine *engine, const struct driver *now,
+				uint32_t confine, struct mpu_error *error);
+
+/* There is no engine to ask; now and then it knows better. */
+int __wrap_engine_check_confine(const struct engine *engine, const struct driver *now,
+				uint32_t confine, struct mpu_error *error)
+{
+	(void)engine;
+	fuzz_check(confine && now->version.major == 580, "asked of R%u for nothing",
+		   now->version.major);
+	return confine & NVABI_CAP_RDMA ? mpu_fail(error, ESTALE, "another driver") : 0;
 }
 
 /* ---- The world ---- */
