@@ -61,8 +61,10 @@ enum nv_status {
 	NV_ERR_GENERIC = 0x0000ffff,
 };
 
-/* Classes by which the processes of a GPU are asked for (GET_PIDS, idType CLASS). */
+/* Classes that are allocated, and those by which the processes of a GPU are asked for (GET_PIDS, idType
+ * CLASS). */
 enum {
+	NV01_DEVICE_0 = 0x80,
 	NV20_SUBDEVICE_0 = 0x2080,
 	NV2080_CTRL_GPU_GET_PIDS_ID_TYPE_CLASS = 0,
 };

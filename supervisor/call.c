@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 /* The driver refuses params above this (rmapi: 1 MiB) before it reads them. */
 enum { PARAMS_MAX = 1 << 20 };
@@ -24,8 +23,6 @@ enum { PARAMS_MAX = 1 << 20 };
 enum { TROUBLE_MAX = 8 };
 
 /* ---- Fast path: for every trapped ioctl ---- */
-
-static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 
 static void pass(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
@@ -70,14 +67,6 @@ static void warn_unreadable(struct executor *executor, struct listener *listener
 		    slot->notification.pid, strerror(-error));
 }
 
-static uint64_t coarse_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static inline void remember(struct executor *executor, struct listener *listener, pid_t tid)
 {
 	const struct engine *engine = listener->engine;
@@ -85,7 +74,7 @@ static inline void remember(struct executor *executor, struct listener *listener
 
 	if (settings->policy != MPU_POLICY_OFF &&
 	    (settings->view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
-	    roster_due(&executor->recent, tid, coarse_ms()))
+	    roster_due(&executor->recent, tid, engine_coarse_ms()))
 		roster_note(engine->roster, tid, engine->remembers_threads);
 }
 
@@ -164,7 +153,7 @@ static inline void look_at(struct executor *executor, struct listener *listener,
 	if (__builtin_expect(listener->confined, false))
 		confine_received(executor, listener, slot);
 	else if (is_ours(executor, listener, slot))
-		handle(executor, listener, slot);
+		call_handle(executor, listener, slot);
 }
 
 __attribute__((cold)) void call_received_traced(struct executor *executor,
@@ -177,7 +166,7 @@ __attribute__((cold)) void call_received_traced(struct executor *executor,
 		pass(executor, listener, slot);
 	} else if (is_the_traces(listener, slot)) {
 		remember(executor, listener, (pid_t)slot->notification.pid);
-		handle(executor, listener, slot);
+		call_handle(executor, listener, slot);
 	} else {
 		look_at(executor, listener, slot);
 	}
@@ -564,11 +553,6 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 
 void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
-	handle(executor, listener, slot);
-}
-
-static void handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
-{
 	if (atomic_load(&listener->entry->quarantined))
 		answer_trouble(listener->engine, listener, slot);
 	else
@@ -592,5 +576,5 @@ void call_taken_up(struct executor *executor, struct listener *listener, struct 
 	}
 	atomic_store(&slot->phase, JOURNAL_RECEIVED);
 	if (is_ours(executor, listener, slot))
-		handle(executor, listener, slot);
+		call_handle(executor, listener, slot);
 }

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum {
 	EXECUTORS_MAX = 256,
@@ -168,6 +169,15 @@ struct engine {
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t engine_now_ns(void);
+
+/* The same in milliseconds, some of them late, at next to no cost. */
+static inline uint64_t engine_coarse_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 struct listener *listener_new(struct engine *engine, int fd, uint32_t index);
 /* Answers the target of LISTENER's notification ID. */

@@ -185,22 +185,35 @@ void target_release(struct target *target)
 	target->pid_ns = -1;
 }
 
+/* Who it is, with those of COUNTED among its capabilities, which count in the initial user namespace
+ * only. */
+static int take_identity(struct target *target, pid_t tid, const struct task_status *status,
+			 uint64_t counted)
+{
+	uint64_t user_ns;
+
+	target->tid = tid;
+	target->tgid = status->tgid;
+	target->euid = status->euid;
+	target->egid = status->egid;
+	target->capabilities = status->capabilities & counted;
+	if (!target->capabilities)
+		return 0;
+	user_ns = nsfs_id_of(tid, "user");
+	if (user_ns != NSFS_INIT_USER)
+		target->capabilities = 0;
+	return user_ns ? 0 : -ESRCH;
+}
+
 int target_identify(pid_t tid, struct target *target)
 {
 	struct task_status status;
 	int result = task_status_read(tid, &status);
-	uint64_t user_ns;
 
+	if (!result)
+		result = take_identity(target, tid, &status, UINT64_MAX);
 	if (result)
 		return result;
-	target->tid = tid;
-	target->tgid = status.tgid;
-	target->euid = status.euid;
-	target->egid = status.egid;
-	user_ns = nsfs_id_of(tid, "user");
-	if (!user_ns)
-		return -ESRCH;
-	target->capabilities = user_ns == NSFS_INIT_USER ? status.capabilities : 0;
 	target->pid_ns = nsfs_open_pid(tid);
 	if (target->pid_ns < 0)
 		return target->pid_ns == -ENOENT ? -ESRCH : target->pid_ns;
@@ -215,19 +228,6 @@ int target_identify_caller(pid_t tid, int status_fd, struct target *target)
 {
 	struct task_status status;
 	int result = read_status_again(status_fd, &status);
-	uint64_t user_ns;
 
-	if (result)
-		return result;
-	target->tid = tid;
-	target->tgid = status.tgid;
-	target->euid = status.euid;
-	target->egid = status.egid;
-	target->capabilities = status.capabilities & asked_after;
-	if (!target->capabilities)
-		return 0;
-	user_ns = nsfs_id_of(tid, "user");
-	if (user_ns != NSFS_INIT_USER)
-		target->capabilities = 0;
-	return user_ns ? 0 : -ESRCH;
+	return result ? result : take_identity(target, tid, &status, asked_after);
 }

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 
 /* ---- Answers ---- */
 
@@ -71,19 +70,11 @@ static void let_go(int *fd)
 	*fd = -1;
 }
 
-static uint64_t coarse_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The driver knows the target by its proxy's number, and so does its accounting after the end of
  * both. */
 static void remember_proxy(struct confined *call, pid_t proxy)
 {
-	if (roster_due(&call->executor->recent, proxy, coarse_ms()))
+	if (roster_due(&call->executor->recent, proxy, engine_coarse_ms()))
 		roster_note_proxy(call->listener->engine->roster, call->target.tid, proxy);
 }
 
@@ -292,8 +283,7 @@ static bool identify(struct confined *call)
 	return false;
 }
 
-/* A container that could not be confined was refused; but another mpud, or
- * worker, may have taken it before. */
+/* What cannot be confined is not taken; but another mpud or worker may have taken it before. */
 static const char *why_unserved(const struct engine *engine, bool logs)
 {
 	if (logs)
