@@ -1,9 +1,8 @@
-/* The life of one ioctl, from top to bottom. */
+/* The life of one control that is handled, from top to bottom. */
 #include "supervisor/call.h"
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "supervisor/confine/confine.h"
 #include "supervisor/engine-private.h"
 #include "supervisor/execute.h"
 #include "supervisor/kernel/memory.h"
@@ -21,166 +20,6 @@ enum { PARAMS_MAX = 1 << 20 };
 
 /* After so many EAGAIN in a row for one container, trouble is answered with a failure. */
 enum { TROUBLE_MAX = 8 };
-
-/* ---- Fast path: for every trapped ioctl ---- */
-
-static void pass(struct executor *executor, struct listener *listener, struct journal_slot *slot)
-{
-	atomic_fetch_add_explicit(&executor->counters->passed, 1, memory_order_relaxed);
-	listener_answer(
-	    listener, slot->notification.id,
-	    (struct seccomp_notif_resp){.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
-}
-
-/* Finds and reads the call's NVOS54_PARAMETERS. Never straight into the journal: a read can outlive
- * this process. Returns 0, 1 when it is no RM control after all, or -errno of the read. */
-static int read_control(const struct journal_slot *slot, struct nvos54_parameters *control,
-			uint64_t *address)
-{
-	const struct seccomp_data *data = &slot->notification.data;
-	pid_t tid = (pid_t)slot->notification.pid;
-	struct nv_ioctl_xfer xfer;
-	int result;
-
-	*address = data->args[2];
-	if (_IOC_NR(data->args[1]) == NV_ESC_IOCTL_XFER_CMD) {
-		result = memory_read(tid, data->args[2], &xfer, sizeof(xfer));
-		if (result)
-			return result;
-		if (xfer.cmd != NV_ESC_RM_CONTROL || xfer.size != sizeof(*control))
-			return 1;
-		*address = xfer.ptr;
-	}
-	return memory_read(tid, *address, control, sizeof(*control));
-}
-
-/* Memory that cannot be read at all (not a bad pointer): the target is beyond our reach. */
-static void warn_unreadable(struct executor *executor, struct listener *listener,
-			    struct journal_slot *slot, int error)
-{
-	atomic_fetch_add_explicit(&executor->counters->unreadable, 1, memory_order_relaxed);
-	if (error == -ESRCH || atomic_exchange(&listener->warned_unreadable, true))
-		return;
-	log_warning("cannot read a process's memory: its GPU calls go to the driver unchanged "
-		    "(run as root, or give CAP_SYS_PTRACE)",
-		    "container=%s pid=%u error=\"%s\"", listener->container->label,
-		    slot->notification.pid, strerror(-error));
-}
-
-static inline void remember(struct executor *executor, struct listener *listener, pid_t tid)
-{
-	const struct engine *engine = listener->engine;
-	const struct mpu_settings *settings = &listener->entry->settings;
-
-	if (settings->policy != MPU_POLICY_OFF &&
-	    (settings->view == MPU_VIEW_CONTAINER || engine->remembers_threads) &&
-	    roster_due(&executor->recent, tid, engine_coarse_ms()))
-		roster_note(engine->roster, tid, engine->remembers_threads);
-}
-
-/* Let through, it could be one of ours. */
-static void answer_unread(struct listener *listener, struct journal_slot *slot)
-{
-	struct engine *engine = listener->engine;
-
-	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
-		call_retry(listener, slot);
-		return;
-	}
-	log_error("a GPU call could not be read and fails: out of memory", "container=%s pid=%u",
-		  listener->container->label, slot->notification.pid);
-	atomic_fetch_add(&engine->counters->refused, 1);
-	listener_answer(listener, slot->notification.id,
-			(struct seccomp_notif_resp){.error = -ENOMEM});
-}
-
-/* Lets SLOT pass, or puts down what is known of a call that is to be handled. */
-static bool is_ours(struct executor *executor, struct listener *listener, struct journal_slot *slot)
-{
-	struct nvos54_parameters control;
-	uint64_t address;
-	int result = read_control(slot, &control, &address);
-
-	if (result == -ENOMEM) {
-		answer_unread(listener, slot);
-		return false;
-	}
-	if (result < 0 && result != -EFAULT)
-		warn_unreadable(executor, listener, slot, result);
-	if (result || !watch_table_has(&listener->watch, control.cmd)) {
-		pass(executor, listener, slot);
-		return false;
-	}
-	slot->control = control;
-	slot->control_address = address;
-	slot->received_ns = engine_now_ns();
-	return true;
-}
-
-/* A trace's filter catches more. */
-static bool is_looked_at(const struct journal_slot *slot)
-{
-	const uint64_t request = slot->notification.data.args[1];
-	uint32_t count;
-	const struct nvabi_ioctl *watched = nvabi_watched_ioctls(&count);
-
-	for (uint32_t i = 0; i < count; i++)
-		if ((request & watched[i].mask) == watched[i].value)
-			return true;
-	return false;
-}
-
-/* A control that is nothing to us, but whose end the trace wants to see. */
-static bool is_the_traces(struct listener *listener, struct journal_slot *slot)
-{
-	struct nvos54_parameters control;
-	uint64_t address;
-
-	if (read_control(slot, &control, &address) ||
-	    watch_table_has(&listener->watch, control.cmd) ||
-	    control.paramsSize > JOURNAL_DESK_PARAMS || !traced_executes(&control))
-		return false;
-	slot->control = control;
-	slot->control_address = address;
-	slot->received_ns = engine_now_ns();
-	return true;
-}
-
-static inline void look_at(struct executor *executor, struct listener *listener,
-			   struct journal_slot *slot)
-{
-	remember(executor, listener, (pid_t)slot->notification.pid);
-	if (__builtin_expect(listener->confined, false))
-		confine_received(executor, listener, slot);
-	else if (is_ours(executor, listener, slot))
-		call_handle(executor, listener, slot);
-}
-
-__attribute__((cold)) void call_received_traced(struct executor *executor,
-						struct listener *listener,
-						struct journal_slot *slot)
-{
-	if (listener->confined) {
-		look_at(executor, listener, slot);
-	} else if (!is_looked_at(slot)) {
-		pass(executor, listener, slot);
-	} else if (is_the_traces(listener, slot)) {
-		remember(executor, listener, (pid_t)slot->notification.pid);
-		call_handle(executor, listener, slot);
-	} else {
-		look_at(executor, listener, slot);
-	}
-}
-
-void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot)
-{
-	if (atomic_load_explicit(&listener->container->tracer, memory_order_relaxed))
-		tracer_call(executor, listener, slot);
-	else
-		look_at(executor, listener, slot);
-}
-
-/* ---- Handled calls ---- */
 
 static int execute(const struct call *call, struct nvos54_parameters *control)
 {
@@ -257,7 +96,8 @@ int call_execute_unknown(struct call *call)
 }
 
 /* Controls whose params are not what this release says, or cannot be read: the driver will refuse
- * them in its own order of checks. Should it not, its answer is in an unknown shape and stays here. */
+ * them in its own order of checks. Should it not, its answer is in an unknown shape and stays here.
+ */
 static int refuse_by_driver(struct call *call)
 {
 	int result = call_execute_own(call);
@@ -273,15 +113,15 @@ static int refuse_by_driver(struct call *call)
 }
 
 static call_handler *const handlers[] = {
-	[NVABI_GET_PIDS] = handle_get_pids,
-	[NVABI_GET_PID_INFO] = handle_get_pid_info,
-	[NVABI_UTIL_SAMPLES] = handle_util_samples,
-	[NVABI_ACCT_PROC_INFO] = handle_acct_proc_info,
-	[NVABI_ACCT_PIDS] = handle_acct_pids,
-	[NVABI_SESSIONS] = handle_sessions,
-	[NVABI_RCERR_REPORT] = handle_rcerr_report,
-	[NVABI_SHARED_BIND] = handle_shared_bind,
-	[NVABI_SHARED_ADVERTISE] = handle_shared_advertise,
+    [NVABI_GET_PIDS] = handle_get_pids,
+    [NVABI_GET_PID_INFO] = handle_get_pid_info,
+    [NVABI_UTIL_SAMPLES] = handle_util_samples,
+    [NVABI_ACCT_PROC_INFO] = handle_acct_proc_info,
+    [NVABI_ACCT_PIDS] = handle_acct_pids,
+    [NVABI_SESSIONS] = handle_sessions,
+    [NVABI_RCERR_REPORT] = handle_rcerr_report,
+    [NVABI_SHARED_BIND] = handle_shared_bind,
+    [NVABI_SHARED_ADVERTISE] = handle_shared_advertise,
 };
 
 /* Where a release's headers are not public, its sizes are not known: the shape of GET_PID_INFO
@@ -325,8 +165,7 @@ static int put_down_answer(struct journal *journal, struct journal_slot *slot,
 {
 	struct journal_answer *answer = &slot->answer;
 	bool good = !errnum && call->control.status == NV_OK;
-	struct journal_desk *desk =
-		good && call->params ? journal_desk(journal, slot) : NULL;
+	struct journal_desk *desk = good && call->params ? journal_desk(journal, slot) : NULL;
 
 	*answer = (struct journal_answer){.status = call->control.status, .errnum = errnum};
 	if (good && call->params) {
@@ -362,7 +201,7 @@ static int write_back(const struct listener *listener, struct journal_slot *slot
 {
 	const struct journal_answer *answer = &slot->answer;
 	const struct journal_desk *desk =
-		slot->desk ? journal_desk(listener->engine->journal, slot) : NULL;
+	    slot->desk ? journal_desk(listener->engine->journal, slot) : NULL;
 	struct nvos54_parameters control = slot->control;
 	int result = 0;
 
@@ -415,8 +254,7 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	if (result)
 		return TROUBLE;
 	call->fd = pidfd_duplicate(call->target.tid, call->target.tgid,
-				   (int)slot->notification.data.args[0],
-				   options->use_pidfd_thread);
+				   (int)slot->notification.data.args[0], options->use_pidfd_thread);
 	if (call->fd == -EBADF)
 		return PASS;
 	if (call->fd < 0)
@@ -428,11 +266,11 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 	if (call->layout &&
 	    !policy_handles(call->pids, &listener->entry->settings, call->layout, in_init_ns))
 		return PASS;
-	call->view = (struct pid_view){.method = options->pid_lookup,
-				       .host = in_init_ns ||
-					       listener->entry->settings.view == MPU_VIEW_HOST,
-				       .ns = call->target.pid_ns,
-				       .ns_id = call->target.pid_ns_id};
+	call->view =
+	    (struct pid_view){.method = options->pid_lookup,
+			      .host = in_init_ns || listener->entry->settings.view == MPU_VIEW_HOST,
+			      .ns = call->target.pid_ns,
+			      .ns_id = call->target.pid_ns_id};
 	if (copy_params(call, &before))
 		return TROUBLE;
 	if (!notify_id_valid(listener->fd, slot->notification.id))
@@ -448,39 +286,42 @@ static enum outcome find_answer(struct engine *engine, struct listener *listener
 void call_retry(struct listener *listener, struct journal_slot *slot)
 {
 	atomic_fetch_add(&listener->engine->counters->retried, 1);
-	listener_answer(listener, slot->notification.id, (struct seccomp_notif_resp){.error = -EAGAIN});
+	listener_answer(listener, slot->notification.id,
+			(struct seccomp_notif_resp){.error = -EAGAIN});
+}
+
+/* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble
+ * that stays must not become a loop without end. */
+static bool is_tried_again(struct listener *listener, struct journal_slot *slot)
+{
+	bool again = atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX;
+
+	if (again)
+		call_retry(listener, slot);
+	else
+		atomic_fetch_add(&listener->engine->counters->refused, 1);
+	return again;
 }
 
 void call_trouble(struct listener *listener, struct journal_slot *slot, int errnum)
 {
-	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
-		call_retry(listener, slot);
+	if (is_tried_again(listener, slot))
 		return;
-	}
-	log_error("a driver call could not be made and fails", "container=%s pid=%u",
-		  listener->container->label, slot->notification.pid);
-	atomic_fetch_add(&listener->engine->counters->refused, 1);
+	log_error("a GPU call could not be made and fails", "container=%s pid=%u error=\"%s\"",
+		  listener->container->label, slot->notification.pid, strerror(-errnum));
 	listener_answer(listener, slot->notification.id,
 			(struct seccomp_notif_resp){.error = errnum});
 }
 
-/* NVIDIA's own libraries call again after EAGAIN, so trouble that passes is never seen. Trouble that
- * stays must not become a loop without end. */
-static void answer_trouble(struct engine *engine, struct listener *listener,
-			   struct journal_slot *slot)
+static void answer_trouble(struct listener *listener, struct journal_slot *slot)
 {
 	struct nvos54_parameters control = slot->control;
 	int result;
 
-	if (!notify_id_valid(listener->fd, slot->notification.id))
+	if (!notify_id_valid(listener->fd, slot->notification.id) || is_tried_again(listener, slot))
 		return;
-	if (atomic_fetch_add(&listener->container->trouble, 1) < TROUBLE_MAX) {
-		call_retry(listener, slot);
-		return;
-	}
 	log_error("a GPU call could not be answered and fails", "container=%s pid=%u cmd=0x%08x",
 		  listener->container->label, slot->notification.pid, control.cmd);
-	atomic_fetch_add(&engine->counters->refused, 1);
 	control.status = NV_ERR_OPERATING_SYSTEM;
 	result = write_one(listener, slot, slot->control_address, &control, sizeof(control));
 	/* Success without a status would be taken for an answer. */
@@ -488,11 +329,11 @@ static void answer_trouble(struct engine *engine, struct listener *listener,
 			(struct seccomp_notif_resp){.error = result ? -EFAULT : 0});
 }
 
-/* Writes the answer that stands in the journal, and lets the target go on. */
-static void deliver(struct engine *engine, struct listener *listener, struct journal_slot *slot)
+void call_deliver(struct listener *listener, struct journal_slot *slot)
 {
+	struct engine *engine = listener->engine;
 	const struct nvabi_pid_control *layout =
-		nvabi_pids_find(&engine->options.pids, slot->control.cmd);
+	    nvabi_pids_find(&engine->options.pids, slot->control.cmd);
 	uint64_t took = engine_now_ns() - slot->received_ns;
 	int errnum = slot->answer.errnum, written = 0;
 	size_t index;
@@ -501,7 +342,7 @@ static void deliver(struct engine *engine, struct listener *listener, struct jou
 	if (!errnum)
 		written = write_back(listener, slot);
 	if (written && written != -EFAULT) {
-		answer_trouble(engine, listener, slot);
+		answer_trouble(listener, slot);
 		return;
 	}
 	errnum = errnum ? errnum : written;
@@ -523,19 +364,19 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 {
 	struct engine *engine = listener->engine;
 	struct call call __attribute__((cleanup(release_call))) = {
-		.pids = &engine->options.pids,
-		.driver = &engine->options.driver,
-		.roster = engine->roster,
-		.journal = engine->journal,
-		.label = listener->container->label,
-		.target = TARGET_NONE,
-		.fd = -1,
-		.control = slot->control,
-		.layout = nvabi_pids_find(&engine->options.pids, slot->control.cmd)};
+	    .pids = &engine->options.pids,
+	    .driver = &engine->options.driver,
+	    .roster = engine->roster,
+	    .journal = engine->journal,
+	    .label = listener->container->label,
+	    .target = TARGET_NONE,
+	    .fd = -1,
+	    .control = slot->control,
+	    .layout = nvabi_pids_find(&engine->options.pids, slot->control.cmd)};
 
 	switch (find_answer(engine, listener, slot, &call)) {
 	case ANSWER:
-		deliver(engine, listener, slot);
+		call_deliver(listener, slot);
 		break;
 	case PASS:
 		/* A confined container's was looked at before: the file has changed meanwhile. */
@@ -543,10 +384,10 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 			listener_answer(listener, slot->notification.id,
 					(struct seccomp_notif_resp){.error = -EBADF});
 		else
-			pass(executor, listener, slot);
+			call_pass(executor, listener, slot);
 		break;
 	case TROUBLE:
-		answer_trouble(engine, listener, slot);
+		answer_trouble(listener, slot);
 		break;
 	}
 }
@@ -554,27 +395,7 @@ static void execute_and_deliver(struct executor *executor, struct listener *list
 void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot)
 {
 	if (atomic_load(&listener->entry->quarantined))
-		answer_trouble(listener->engine, listener, slot);
+		answer_trouble(listener, slot);
 	else
 		execute_and_deliver(executor, listener, slot);
-}
-
-/* A finished answer is written; where it stood in the driver, or before, all is done again. */
-void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot)
-{
-	bool has_answer = atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY && !slot->lane;
-
-	if (listener->confined && !has_answer) {
-		confine_taken_up(executor, listener, slot);
-		return;
-	}
-	if (!succession_wait(listener, slot))
-		return;
-	if (atomic_load(&slot->phase) >= JOURNAL_ANSWER_READY) {
-		deliver(listener->engine, listener, slot);
-		return;
-	}
-	atomic_store(&slot->phase, JOURNAL_RECEIVED);
-	if (is_ours(executor, listener, slot))
-		call_handle(executor, listener, slot);
 }

@@ -262,18 +262,24 @@ int succession_begin(struct engine *engine);
  * does not wait for an answer. */
 bool succession_wait(struct listener *listener, struct journal_slot *slot);
 
-/* call.c: what happens to one notification, from the look at it to the answer. */
+/* receive.c: what happens to one notification. */
 void call_received(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 /* The same, of a call that is traced. */
 void call_received_traced(struct executor *executor, struct listener *listener,
 			  struct journal_slot *slot);
 /* The same for a record that was taken up. */
 void call_taken_up(struct executor *executor, struct listener *listener, struct journal_slot *slot);
+/* Lets the kernel go on with the call. */
+void call_pass(struct executor *executor, struct listener *listener, struct journal_slot *slot);
+
+/* call.c: from the control that is handled to its answer. */
+/* Handles the control in SLOT, which carries process ids. */
+void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
+/* Writes the answer that stands in the journal, and lets the target go on. */
+void call_deliver(struct listener *listener, struct journal_slot *slot);
 /* Answers EAGAIN, which NVIDIA's libraries take for a reason to call again. */
 void call_retry(struct listener *listener, struct journal_slot *slot);
 /* The same for trouble of our own; where it stays the call fails with ERRNUM, negative. */
 void call_trouble(struct listener *listener, struct journal_slot *slot, int errnum);
-/* Handles the control in SLOT, which carries process ids. */
-void call_handle(struct executor *executor, struct listener *listener, struct journal_slot *slot);
 
 #endif
