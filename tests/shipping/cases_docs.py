@@ -58,6 +58,12 @@ def test_links_lead_to_headlines_that_are_there():
     expect_equal(dead, [], "dead links")
 
 
+def test_each_table_has_a_head():
+    for path, text in documents().items():
+        for table in re.findall(r"(?:^\|.*\n)+", prose(text), re.M):
+            expect(re.search(r"\n\|[-:| ]+\|\n", table), f"{path.name}: {table.splitlines()[0]}")
+
+
 def test_no_row_and_no_paragraph_stands_twice():
     twice = []
     for path, text in documents().items():
