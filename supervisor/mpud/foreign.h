@@ -3,7 +3,7 @@
 #ifndef SUPERVISOR_MPUD_FOREIGN_H
 #define SUPERVISOR_MPUD_FOREIGN_H
 
-/* Closes FD, which is no longer the caller's, on a thread of its own. Never blocks. Where too many of
+/* Closes FD, which is no longer the caller's, on another thread. Never blocks. Where too many of
  * these are stuck already FD stays open, and the log says so. */
 void foreign_close(int fd);
 

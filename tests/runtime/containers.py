@@ -18,8 +18,8 @@ from results import expect, expect_equal  # noqa: E402
 from world import Programs, Simrm, die_with_parent, wait_until  # noqa: E402
 
 NO_PROCESS = 0xFFFFFFFF
-# The worker's: the main one, those that wait, watch, look after proxies and answer mpuctl, and 16 executors.
-MPUD_THREADS = 21
+# The worker's: the main one, those that wait, watch and answer mpuctl, and 16 executors.
+MPUD_THREADS = 20
 SUBDEVICE = 0x2080
 ENGINES = ["fb", "gr", "nvenc", "nvdec", "nvjpg", "nvofa"]
 MIB = 1 << 20
