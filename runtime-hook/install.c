@@ -206,6 +206,12 @@ int install_add_target(struct install_request *request, const char *name)
 	return found ? 0 : -ENOENT;
 }
 
+/* What helps, by errno. */
+static const char *cure(int errnum)
+{
+	return errnum == EACCES || errnum == EPERM ? " (must be root: sudo mpu-hook ...)" : "";
+}
+
 static int make_folders(char *path, struct mpu_error *error)
 {
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -215,8 +221,8 @@ static int make_folders(char *path, struct mpu_error *error)
 		failed = mkdir(path, 0755) && errno != EEXIST ? errno : 0;
 		*slash = '/';
 		if (failed)
-			return mpu_fail(error, failed, "cannot make the folders of %s: %s", path,
-					strerror(failed));
+			return mpu_fail(error, failed, "cannot make the folders of %s: %s%s", path,
+					strerror(failed), cure(failed));
 	}
 	return 0;
 }
@@ -274,7 +280,8 @@ static int put_file(const struct place *place, char *path, const struct facts *f
 		return result;
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
-		return mpu_fail(error, errno, "cannot write %s: %s", path, strerror(errno));
+		return mpu_fail(error, errno, "cannot write %s: %s%s", path, strerror(errno),
+				cure(errno));
 	if (content)
 		return json_replace_file(path, content, error);
 	if (ftruncate(fd, 0))
@@ -282,6 +289,7 @@ static int put_file(const struct place *place, char *path, const struct facts *f
 	return json_write_bytes(fd, text, strlen(text), error);
 }
 
+/* Returns 1 when it was there, 0 when it was not, or -errno with ERROR filled. */
 static int take_member(const struct place *place, const char *path, struct mpu_error *error)
 {
 	struct json_text text = {0};
@@ -303,15 +311,19 @@ static int take_member(const struct place *place, const char *path, struct mpu_e
 	if (json_object_object_length(parent) == 0)
 		json_object_object_del(file, place->object);
 	if (json_object_object_length(file) == 0 && unlink(path) == 0)
-		return 0;
-	return json_replace_file(path, file, error);
+		return 1;
+	result = json_replace_file(path, file, error);
+	return result ? result : 1;
 }
 
+/* The same. */
 static int take_file(const char *path, struct mpu_error *error)
 {
-	if (unlink(path) == 0 || errno == ENOENT)
+	if (unlink(path) == 0)
+		return 1;
+	if (errno == ENOENT)
 		return 0;
-	return mpu_fail(error, errno, "cannot remove %s: %s", path, strerror(errno));
+	return mpu_fail(error, errno, "cannot remove %s: %s%s", path, strerror(errno), cure(errno));
 }
 
 static int find_facts(struct facts *facts, const struct install_request *request,
@@ -350,6 +362,26 @@ static int find_facts(struct facts *facts, const struct install_request *request
 	return 0;
 }
 
+static int put(const struct place *place, char *path, const struct facts *facts,
+	       struct mpu_error *error)
+{
+	int result = place->key ? put_member(place, path, facts, error)
+				: put_file(place, path, facts, error);
+
+	if (!result)
+		printf("installed %s\n", path);
+	return result;
+}
+
+static int take(const struct place *place, const char *path, struct mpu_error *error)
+{
+	int result = place->key ? take_member(place, path, error) : take_file(path, error);
+
+	if (result >= 0)
+		printf(result ? "removed %s\n" : "%s: nothing of mpu's is there\n", path);
+	return result < 0 ? result : 0;
+}
+
 /* Does the chosen targets, FACTS being NULL where they are to go. */
 static int each_place(const struct install_request *request, const struct facts *facts,
 		      struct mpu_error *error)
@@ -372,14 +404,8 @@ static int each_place(const struct install_request *request, const struct facts 
 		}
 		if (asprintf(&path, "%s%s", request->root ? request->root : "", places[i].path) < 0)
 			return mpu_fail(error, ENOMEM, "out of memory");
-		if (facts)
-			result = places[i].key ? put_member(&places[i], path, facts, error)
-					       : put_file(&places[i], path, facts, error);
-		else
-			result = places[i].key ? take_member(&places[i], path, error)
-					       : take_file(path, error);
-		if (!result)
-			printf("%s %s\n", facts ? "installed" : "removed", path);
+		result =
+		    facts ? put(&places[i], path, facts, error) : take(&places[i], path, error);
 	}
 	return result;
 }

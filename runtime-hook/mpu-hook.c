@@ -135,7 +135,10 @@ static int parse_option(struct arguments *arguments, const char *name, const cha
 		arguments->install.base = value;
 		return 0;
 	}
+	/* Not the machine's own files for want of a word, as in --root=$UNSET. */
 	if (strcmp(name, "root") == 0) {
+		if (!value[0])
+			return mpu_fail(error, EINVAL, "root=: it takes a directory");
 		arguments->install.root = value;
 		return 0;
 	}

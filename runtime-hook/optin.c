@@ -4,6 +4,7 @@
 #include "supervisor/settings.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The words of an annotation; those of each meaning stand together. */
@@ -24,6 +25,8 @@ static const struct words policy = {"mpu.policy", {"auto", "always", "off"}, 0};
 static int read_words(struct json_object *annotations, const struct words *words, bool *value,
 		      struct mpu_error *error)
 {
+	char all[64];
+	size_t used = 0;
 	struct json_object *member;
 	const char *text;
 
@@ -35,9 +38,11 @@ static int read_words(struct json_object *annotations, const struct words *words
 			*value = i < words->positive;
 			return 0;
 		}
-	return mpu_fail(error, EINVAL, "annotation %s=%.64s: its values are %s, %s%s%s",
-			words->annotation, text, words->word[0], words->word[1],
-			words->word[2] ? ", " : "", words->word[2] ? words->word[2] : "");
+	for (int i = 0; words->word[i]; i++)
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "",
+					 words->word[i]);
+	return mpu_fail(error, EINVAL, "annotation %s=%.64s: its values are %s", words->annotation,
+			text, all);
 }
 
 /* Whether the container is in. An administrator's confinement is for all that are in without

@@ -42,17 +42,35 @@ int mpud_default_socket(char *out, size_t size, struct mpu_error *error)
 	return 0;
 }
 
+/* A path that is too long is named by its begin: all of it would leave no room for the cause. */
+int mpud_socket_address(struct sockaddr_un *address, const char *path, const char *suffix,
+			struct mpu_error *error)
+{
+	size_t room = sizeof(address->sun_path) - strlen(suffix);
+
+	if (!path[0])
+		return mpu_fail(error, EINVAL,
+				"the path of mpud's socket is empty: give one by "
+				"--socket=PATH");
+	if (strlen(path) >= room)
+		return mpu_fail(
+		    error, ENAMETOOLONG,
+		    "the socket path %.64s... is too long: it has %zu bytes, and can have "
+		    "%zu at most",
+		    path, strlen(path), room - 1);
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(address->sun_path, sizeof(address->sun_path), "%s%s", path, suffix);
+	return 0;
+}
+
 int mpud_connect(const char *path, struct mpu_error *error)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address;
 	cleanup_close int fd = -1;
+	int result = mpud_socket_address(&address, path, "", error);
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return mpu_fail(error, ENAMETOOLONG,
-				"the socket path %s is too long: a UNIX socket's path has at most "
-				"%zu bytes",
-				path, sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	if (result)
+		return result;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
@@ -61,8 +79,9 @@ int mpud_connect(const char *path, struct mpu_error *error)
 	if (errno == ENOENT || errno == ECONNREFUSED)
 		return mpu_fail(error, errno,
 				"mpud does not run: nobody listens at %s; start it (systemctl "
-				"start mpud, or mpud --socket=%s), or let containers start without "
-				"it by the annotation mpu.on-missing=ignore",
+				"start mpud, or mpud --socket=%s), or do without it: mpu-run "
+				"without --socket, a container with the annotation "
+				"mpu.on-missing=ignore",
 				path, path);
 	if (errno == EACCES)
 		return mpu_fail(error, EACCES,

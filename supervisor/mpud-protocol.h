@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 struct json_object;
+struct sockaddr_un;
 
 /* The name of the listener in "fds". */
 #define MPUD_LISTENER_NAME "seccompFd"
@@ -23,6 +24,10 @@ struct json_object;
  * rootless engines run their hooks as root of their own. Writes to OUT, of SIZE bytes. Returns 0,
  * or -errno with ERROR filled. */
 int mpud_default_socket(char *out, size_t size, struct mpu_error *error);
+
+/* Fills ADDRESS with PATH, and SUFFIX behind it. Returns 0, or -errno with ERROR filled. */
+int mpud_socket_address(struct sockaddr_un *address, const char *path, const char *suffix,
+			struct mpu_error *error);
 
 /* Connects to the mpud that listens at PATH. Returns the socket, owned by the caller, or -errno
  * with ERROR filled: what to start, when nobody listens. */

@@ -276,8 +276,10 @@ static int run_checksum(char *const *argument, bool json, struct mpu_error *erro
 
 	if (!file)
 		return mpu_fail(error, errno, "%s: %s", argument[0], strerror(errno));
+	errno = EIO;
 	if (sha256_file(file, digits))
-		return mpu_fail(error, EIO, "%s: cannot be read", argument[0]);
+		return mpu_fail(error, errno, "%s: cannot be read: %s", argument[0],
+				strerror(errno));
 	installer = nvabi_installer_find(digits);
 	if (!installer)
 		return mpu_fail(error, ENOENT, "%s: SHA-256 %s is no installer that is known",
@@ -319,6 +321,23 @@ static int usage(FILE *out)
 	return 2;
 }
 
+/* What is wrong with the command line, and what there is. */
+static int refuse(const char *what, const char *word)
+{
+	fprintf(stderr, "mpuctl abi: %s%s\n", what, word ? word : "");
+	return usage(stderr);
+}
+
+static int refuse_command(const char *name)
+{
+	if (!name)
+		return refuse("no command", NULL);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return refuse("too few or too many arguments of ", name);
+	return refuse("there is no command ", name);
+}
+
 int abi_command(int argc, char **argv)
 {
 	struct mpu_error error = {0};
@@ -332,10 +351,12 @@ int abi_command(int argc, char **argv)
 		else if (!strcmp(argv[i], "--help")) {
 			usage(stdout);
 			return 0;
-		} else if (count < 3 && *argv[i] != '-')
+		} else if (*argv[i] == '-')
+			return refuse("there is no option ", argv[i]);
+		else if (count < 3)
 			argument[count++] = argv[i];
 		else
-			return usage(stderr);
+			return refuse("too many arguments of ", argument[0]);
 	}
 	for (size_t i = 0; count && i < sizeof(commands) / sizeof(*commands); i++) {
 		if (strcmp(commands[i].name, argument[0]) || commands[i].arguments != count - 1)
@@ -346,5 +367,5 @@ int abi_command(int argc, char **argv)
 			*error.text ? error.text : "standard output cannot be written");
 		return 1;
 	}
-	return usage(stderr);
+	return refuse_command(argument[0]);
 }

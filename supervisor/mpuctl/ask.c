@@ -17,6 +17,22 @@
  * longer. */
 enum { TRIES = 40, PAUSE_NS = 50000000, PATIENCE_S = 10 };
 
+int ask_refuse_option(int id, char **argv)
+{
+	const char *option = argv[optind - 1];
+	const char letter[] = {'-', (char)optopt, '\0'};
+
+	if (id == ':')
+		fprintf(stderr, "mpuctl: %s %s wants a value", argv[0], option);
+	else if (optopt && strncmp(option, "--", 2) == 0 && strchr(option, '='))
+		fprintf(stderr, "mpuctl: %s %.*s takes no value", argv[0],
+			(int)strcspn(option, "="), option);
+	else
+		fprintf(stderr, "mpuctl: %s has no option %s", argv[0], optopt ? letter : option);
+	fprintf(stderr, " (see mpuctl %s --help)\n", argv[0]);
+	return 2;
+}
+
 int ask_parse(int argc, char **argv, const char *usage, struct ask_options *options)
 {
 	static const struct option table[] = {{"socket", required_argument, NULL, 's'},
@@ -26,7 +42,8 @@ int ask_parse(int argc, char **argv, const char *usage, struct ask_options *opti
 	int id;
 
 	optind = 1;
-	while ((id = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
 		if (id == 'h')
 			return fputs(usage, stdout) < 0;
 		if (id == 's')
@@ -34,7 +51,7 @@ int ask_parse(int argc, char **argv, const char *usage, struct ask_options *opti
 		else if (id == 'j')
 			options->json = true;
 		else
-			return 2;
+			return ask_refuse_option(id, argv);
 	}
 	if (optind == argc)
 		return -1;
@@ -55,15 +72,15 @@ bool ask_parse_seconds(const char *word, unsigned int *seconds)
 static int connect_to(const char *path, struct mpu_error *error)
 {
 	const struct timeval patience = {.tv_sec = PATIENCE_S};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+	cleanup_close int fd = -1;
+	int result = mpud_socket_address(&address, path, ".control", error);
 
+	if (result)
+		return result;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return mpu_fail(error, errno, "cannot make a socket: %s", strerror(errno));
-	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s.control", path) >=
-	    (int)sizeof(address.sun_path))
-		return mpu_fail(error, ENAMETOOLONG,
-				"the socket path %s is too long for one beside it", path);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)

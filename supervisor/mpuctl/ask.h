@@ -18,6 +18,10 @@ struct ask_options {
  * go on, or the exit status. */
 int ask_parse(int argc, char **argv, const char *usage, struct ask_options *options);
 
+/* Says of the command ARGV[0] what getopt_long() has refused by ID, ':' or '?'; opterr is 0, and
+ * its short options begin with ':'. Returns the exit status. */
+int ask_refuse_option(int id, char **argv);
+
 /* Reads WORD, 1 to 3600 seconds. Returns whether it is that. */
 bool ask_parse_seconds(const char *word, unsigned int *seconds);
 

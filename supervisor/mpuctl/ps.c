@@ -51,7 +51,8 @@ static int parse(int argc, char **argv, struct options *options)
 	int id;
 
 	optind = 1;
-	while ((id = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
 		if (id == 'h')
 			return fputs(usage, stdout) < 0;
 		if (id == 'w' && !ask_parse_seconds(optarg ? optarg : "2", &options->watch)) {
@@ -66,7 +67,7 @@ static int parse(int argc, char **argv, struct options *options)
 		else if (id == 'd')
 			options->dev_root = optarg;
 		else if (id != 'w')
-			return 2;
+			return ask_refuse_option(id, argv);
 	}
 	if (optind < argc)
 		fprintf(stderr, "mpuctl: ps takes no argument %s (see mpuctl ps --help)\n",

@@ -69,7 +69,8 @@ static int parse(int argc, char **argv, struct options *options)
 	int id;
 
 	optind = 1;
-	while ((id = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
 		bool good = true;
 
 		if (id == 'h')
@@ -83,7 +84,7 @@ static int parse(int argc, char **argv, struct options *options)
 		else if (id == 's')
 			options->ask.socket = optarg;
 		else
-			return 2;
+			return ask_refuse_option(id, argv);
 		if (!good) {
 			fprintf(stderr, "mpuctl: --%s takes 1 to 3600 seconds, not %s\n",
 				id == 'i' ? "interval" : "watch", optarg);

@@ -116,10 +116,8 @@ static int apply(int id, struct options *options)
 	case 's':
 		options->ask.socket = optarg;
 		return -1;
-	case 'h':
+	default: /* h */
 		return fputs(usage, stdout) < 0;
-	default:
-		return 2;
 	}
 }
 
@@ -137,8 +135,9 @@ static int parse(int argc, char **argv, struct options *options)
 	int id, status = -1;
 
 	optind = 1;
-	while (status < 0 && (id = getopt_long(argc, argv, "e:cCo:h", table, NULL)) != -1)
-		status = apply(id, options);
+	opterr = 0;
+	while (status < 0 && (id = getopt_long(argc, argv, ":e:cCo:h", table, NULL)) != -1)
+		status = id == ':' || id == '?' ? ask_refuse_option(id, argv) : apply(id, options);
 	if (status >= 0)
 		return status;
 	if (optind == argc)

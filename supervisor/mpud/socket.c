@@ -45,10 +45,14 @@ static int find_group(const char *name, gid_t *gid, struct mpu_error *error)
 	cleanup_file FILE *file = fopen("/etc/group", "re");
 	const struct group *group = NULL;
 	char *end;
+	unsigned long number = strtoul(name, &end, 10);
 
-	*gid = (gid_t)strtoul(name, &end, 10);
+	*gid = (gid_t)number;
 	if (name[0] >= '0' && name[0] <= '9' && !*end)
-		return 0;
+		return number < UINT32_MAX
+			   ? 0
+			   : mpu_fail(error, ERANGE,
+				      "--socket-group=%s: no group has such a number", name);
 	while (file && (group = fgetgrent(file)) && strcmp(group->gr_name, name) != 0)
 		;
 	if (!group)
@@ -128,6 +132,7 @@ static int bind_socket(struct mpud_socket *own, struct mpu_error *error)
 int mpud_socket_prepare(struct mpud_socket *own, const char *path, const char *group,
 			struct mpu_error *error)
 {
+	struct sockaddr_un address;
 	int result = 0;
 
 	*own = (struct mpud_socket){.fd = -1, .type = SOCK_STREAM, .has_group = group != NULL};
@@ -137,13 +142,10 @@ int mpud_socket_prepare(struct mpud_socket *own, const char *path, const char *g
 		return result;
 	if (!path)
 		return mpud_default_socket(own->path, sizeof(own->path), error);
-	if (strlen(path) >= sizeof(own->path))
-		return mpu_fail(error, ENAMETOOLONG,
-				"the socket path %s is too long: a UNIX socket's path has at most "
-				"%zu bytes",
-				path, sizeof(own->path) - 1);
-	strcpy(own->path, path);
-	return 0;
+	result = mpud_socket_address(&address, path, "", error);
+	if (!result)
+		strcpy(own->path, address.sun_path);
+	return result;
 }
 
 int mpud_socket_prepare_lxc(struct mpud_socket *own, const char *path, struct mpu_error *error)

@@ -7,11 +7,12 @@ import cases_docs
 import cases_help
 import cases_install
 import cases_manual
+import cases_messages
 import cases_session
 from results import exit_status, report, run_cases
 
-MODULES = [cases_help, cases_manual, cases_docs, cases_completion, cases_install,
-           cases_session]
+MODULES = [cases_help, cases_messages, cases_manual, cases_docs, cases_completion,
+           cases_install, cases_session]
 
 
 def main():

@@ -21,9 +21,9 @@ def installed(program):
     return shutil.which(program) is not None or Path(program).exists()
 
 
-def run(argv, check=True, timeout=300, **kwargs):
+def run(argv, check=True, timeout=300, text_in="", **kwargs):
     """Runs ARGV to its end; AssertionError with its own words when it fails."""
-    done = subprocess.run([str(one) for one in argv], stdin=subprocess.DEVNULL, text=True,
+    done = subprocess.run([str(one) for one in argv], input=text_in, text=True,
                           capture_output=True, timeout=timeout, check=False, **kwargs)
     if check:
         expect(done.returncode == 0, f"{argv[0]} ended with {done.returncode}: "

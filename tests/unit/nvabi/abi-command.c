@@ -215,19 +215,23 @@ Test(abi_command, an_unknown_file_is_no_installer)
 
 Test(abi_command, wrong_usage_is_told)
 {
-	static const char *const wrong[][4] = {{NULL},
-					       {"show", NULL},
-					       {"show", "580.142", NULL},
-					       {"dump", NULL},
-					       {"explain", NULL},
-					       {"versions", "580.142", NULL},
-					       {"--yaml", "versions", NULL}};
+	static const struct {
+		const char *argument[6], *said;
+	} wrong[] = {{{NULL}, "no command"},
+		     {{"show", NULL}, "arguments of show"},
+		     {{"show", "580.142", NULL}, "arguments of show"},
+		     {{"show", "580.142", "a", "b", NULL}, "arguments of show"},
+		     {{"dump", NULL}, "arguments of dump"},
+		     {{"explain", NULL}, "no command explain"},
+		     {{"versions", "580.142", NULL}, "arguments of versions"},
+		     {{"--yaml", "versions", NULL}, "no option --yaml"}};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
 		cleanup_scratch struct scratch scratch = scratch_make();
-		struct outcome outcome = run(&scratch, wrong[i]);
+		struct outcome outcome = run(&scratch, wrong[i].argument);
 
 		cr_assert_eq(outcome.status, 2);
+		expect_contains(outcome.err, wrong[i].said);
 		expect_contains(outcome.err, "usage: mpuctl abi");
 		free_outcome(&outcome);
 	}
