@@ -1,15 +1,19 @@
 /* The rows of nvabi/data/policy, policy-params and unknown-calls as the programs carry them.
- * Private to nvabi; tools/load-policy.c makes the same from text. */
+ * Private to nvabi; load-policy.c makes the same from text. */
 #ifndef NVABI_POLICY_TABLES_H
 #define NVABI_POLICY_TABLES_H
 
 #include "nvabi/abi-tables.h"
 #include "nvabi/policy.h"
 
+enum { POLICY_MOST_BYTES = 1 << 20 }; /* the driver's own limit (param_copy.h) */
+
 enum nvabi_policy_flags {
 	POLICY_ARRAY = 1,    /* any number of the parameters */
 	POLICY_NUMBERED = 2, /* the row says the number: no release is asked */
 	POLICY_PATTERN = 4,  /* number under mask */
+	POLICY_ADDED = 8,    /* read at run time */
+	POLICY_WIDENS = 16,  /* of these, for a call that has a row */
 };
 
 struct nvabi_policy_row {
@@ -26,7 +30,7 @@ struct nvabi_policy_row {
 enum nvabi_policy_use {
 	POLICY_MEMORY,
 	POLICY_DESCRIPTOR,
-	POLICY_NESTED, /* this and the next are not compiled: nothing has to be done for them */
+	POLICY_NESTED, /* for this and the next nothing has to be done */
 	POLICY_VALUE,
 };
 
@@ -65,6 +69,9 @@ enum nvabi_kind nvabi_policy_asked_kind(const struct nvabi_policy_row *row);
 
 /* Rows in the order in which nvabi_abi_next() walks calls, numbered ones behind them. */
 int nvabi_policy_row_order(const struct nvabi_policy_row *a, const struct nvabi_policy_row *b);
+
+/* The first param of STRUCTURE, or the one that would stand behind it. */
+uint32_t nvabi_policy_first_param(const struct nvabi_policy_tables *tables, const char *structure);
 
 /* nvabi_policy_open() on the given tables. */
 int nvabi_policy_open_from(const struct nvabi_policy_tables *tables,

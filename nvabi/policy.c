@@ -17,8 +17,6 @@ struct nvabi_policy {
 	struct nvabi_answer unknown[NVABI_UNKNOWN_KINDS];
 };
 
-enum { MOST_BYTES = 1 << 20 }; /* the driver's own limit (param_copy.h) */
-
 const char *nvabi_policy_kind_name(uint32_t kind)
 {
 	if (kind < NVABI_KINDS)
@@ -72,7 +70,7 @@ static bool add_length(struct nvabi_abi *abi, const struct nvabi_policy_param *p
 	length->offset = count.offset;
 	length->width = (uint8_t)count.size;
 	if (!length->limit)
-		length->limit = MOST_BYTES / length->scale;
+		length->limit = POLICY_MOST_BYTES / length->scale;
 	return true;
 }
 
@@ -82,6 +80,8 @@ static void add_param(struct nvabi_policy *policy, struct nvabi_abi *abi,
 	struct nvabi_field field = {.name = param->field};
 	struct nvabi_pointer *pointer = &policy->pointer[policy->pointer_count];
 
+	if (param->use == POLICY_NESTED || param->use == POLICY_VALUE)
+		return;
 	if (!look_up(abi, param->structure, &field))
 		return; /* of another release */
 	if (param->use == POLICY_DESCRIPTOR) {
@@ -97,8 +97,7 @@ static void add_param(struct nvabi_policy *policy, struct nvabi_abi *abi,
 	rule->pointer_count++;
 }
 
-/* The first param of STRUCTURE, or the one that would stand behind it. */
-static uint32_t first_param(const struct nvabi_policy_tables *tables, const char *structure)
+uint32_t nvabi_policy_first_param(const struct nvabi_policy_tables *tables, const char *structure)
 {
 	uint32_t low = 0, high = tables->param_count;
 
@@ -133,7 +132,7 @@ static void add_params(struct nvabi_policy *policy, struct nvabi_abi *abi,
 {
 	rule->pointers = policy->pointer + policy->pointer_count;
 	rule->descriptors = policy->descriptor + policy->descriptor_count;
-	for (uint32_t i = first_param(tables, structure);
+	for (uint32_t i = nvabi_policy_first_param(tables, structure);
 	     i < tables->param_count && !strcmp(tables->param[i].structure, structure); i++)
 		add_param(policy, abi, &tables->param[i], rule);
 }
@@ -172,6 +171,7 @@ static void add_rule(struct nvabi_policy *policy, struct nvabi_abi *abi,
 	    .way = (enum nvabi_way)row->way,
 	    .pattern = row->flags & POLICY_PATTERN,
 	    .reason = row->reason,
+	    .added = row->flags & POLICY_ADDED,
 	};
 	/* The parameters of the older calls are their escape's. */
 	if (row->kind == NVABI_MEMORY_CLASS || row->kind == NVABI_HEAP_FUNCTION)
@@ -234,17 +234,31 @@ static int by_number(const void *a, const void *b)
 	return left->number < right->number ? -1 : left->number > right->number;
 }
 
-/* A number that has two names is allowed to whom either of them is. */
+/* What is mpu's own first: it says how the call is made. */
+static int by_number_and_origin(const void *a, const void *b)
+{
+	const struct nvabi_rule *left = a, *right = b;
+	int order = by_number(a, b);
+
+	return order ? order : left->added - right->added;
+}
+
+/* A number that has two names, or another row in a file, is allowed to whom either of them is. */
 static void merge_names(struct nvabi_policy *policy)
 {
 	uint32_t kept = 0;
 
-	qsort(policy->rule, policy->rule_count, sizeof(*policy->rule), by_number);
+	qsort(policy->rule, policy->rule_count, sizeof(*policy->rule), by_number_and_origin);
 	for (uint32_t i = 0; i < policy->rule_count; i++) {
-		if (kept && !by_number(&policy->rule[kept - 1], &policy->rule[i]))
-			policy->rule[kept - 1].capabilities |= policy->rule[i].capabilities;
-		else
-			policy->rule[kept++] = policy->rule[i];
+		const struct nvabi_rule *rule = &policy->rule[i];
+		struct nvabi_rule *same = kept ? &policy->rule[kept - 1] : NULL;
+
+		if (!same || by_number(same, rule)) {
+			policy->rule[kept++] = *rule;
+			continue;
+		}
+		same->added |= rule->added && rule->capabilities & ~same->capabilities;
+		same->capabilities |= rule->capabilities;
 	}
 	policy->rule_count = kept;
 }

@@ -2,7 +2,8 @@
  * capability, and what must be known to make them for it: how long the parameters are, which of
  * their fields are pointers or descriptors of the caller, and what lies behind the pointers.
  *
- * Compiled from nvabi/data/policy. What has no rule is refused. */
+ * Compiled from nvabi/data/policy; more rows can be read from a file (allow.h). What has no rule is
+ * refused. */
 #ifndef NVABI_POLICY_H
 #define NVABI_POLICY_H
 
@@ -116,7 +117,11 @@ struct nvabi_rule {
 	const struct nvabi_descriptor *descriptors;
 	uint32_t descriptor_count;
 	const char *reason; /* why it is there */
+	bool added;	    /* a row that is not mpu's own allows it, or allows it to more */
 };
+
+/* The most that one structure of parameters may have: a call has room for no more. */
+enum { NVABI_POINTERS = 12, NVABI_DESCRIPTORS = 6 };
 
 /* What the rules are asked with and do not say. */
 enum {

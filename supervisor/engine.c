@@ -1,7 +1,7 @@
 #include "supervisor/engine-private.h"
 
 #include "base/cleanup.h"
-#include "nvabi/policy.h"
+#include "nvabi/allow.h"
 #include "supervisor/confine/proxies.h"
 #include "supervisor/execute.h"
 #include "supervisor/kernel/notify.h"
@@ -131,7 +131,7 @@ static void open_policy(struct engine *engine)
 
 	pthread_mutex_lock(&engine->lock);
 	if (!atomic_load(&engine->policy) &&
-	    !nvabi_policy_open(&engine->options.pids.running, &policy))
+	    !nvabi_policy_open_with(&engine->options.pids.running, engine->options.allow, &policy))
 		atomic_store(&engine->policy, policy);
 	pthread_mutex_unlock(&engine->lock);
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct engine;
+struct nvabi_allow;
 
 enum { ENGINE_CONTROLS = NVABI_PID_CONTROLS };
 
@@ -29,6 +30,8 @@ struct engine_options {
 	struct journal *journal; /* borrowed; journal_begin() was called */
 	const struct trace_hooks *trace; /* of all containers; borrowed, or NULL */
 	const struct sandbox *sandbox; /* borrowed, of its threads; or NULL */
+	const struct nvabi_allow *allow; /* calls that confined containers may make too; borrowed,
+					    or NULL */
 	int nursery; /* borrowed: where proxies are asked for (confine/proxies.h), or -1: none */
 	/* Called on a thread of the engine when the last process of a listener's filter has ended; the
 	 * listener is JOURNAL_LISTENER_CLOSED and the callee's to free. NULL: the engine frees it. */

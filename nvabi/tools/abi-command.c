@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "nvabi/abi-print.h"
+#include "nvabi/tools/from-trace.h"
 #include "nvabi/tools/policy-command.h"
 #include "nvabi/tools/sha256.h"
 
@@ -11,10 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the command line says behind the command. */
+struct request {
+	char *argument[2];
+	const char *allow; /* a file of rows, or NULL */
+	bool json;
+};
+
 struct command {
 	const char *name;
 	int arguments;
-	int (*run)(char *const *argument, bool json, struct mpu_error *error);
+	int (*run)(const struct request *request, struct mpu_error *error);
 	const char *help; /* NULL: the row before says it */
 };
 
@@ -73,9 +81,8 @@ static void print_partial(bool json)
 	}
 }
 
-static int run_versions(char *const *argument, bool json, struct mpu_error *error)
+static int run_versions(const struct request *request, struct mpu_error *error)
 {
-	(void)argument;
 	(void)error;
 	for (uint32_t i = 0; i < nvabi_release_count(); i++) {
 		const struct nvabi_version *version = nvabi_release_version(i);
@@ -87,7 +94,7 @@ static int run_versions(char *const *argument, bool json, struct mpu_error *erro
 		nvabi_version_format(version, text);
 		if (parent >= 0)
 			nvabi_version_format(nvabi_release_version((uint32_t)parent), from);
-		if (json)
+		if (request->json)
 			printf("{\"version\":\"%s\",\"parent\":%s%s%s,\"headers\":\"%s\","
 			       "\"qualified\":%s}\n",
 			       text, parent < 0 ? "null" : "\"", from, parent < 0 ? "" : "\"",
@@ -96,7 +103,7 @@ static int run_versions(char *const *argument, bool json, struct mpu_error *erro
 			printf("%-12s %-12s %s%s\n", text, parent < 0 ? "-" : from, headers,
 			       qualified ? " qualified" : "");
 	}
-	print_partial(json);
+	print_partial(request->json);
 	return 0;
 }
 
@@ -129,36 +136,37 @@ static bool find_by_number(struct nvabi_abi *abi, uint32_t number, struct nvabi_
 	return any;
 }
 
-static int run_show(char *const *argument, bool json, struct mpu_error *error)
+static int run_show(const struct request *request, struct mpu_error *error)
 {
 	struct nvabi_abi *abi = NULL;
 	struct nvabi_call call;
 	uint32_t number;
-	int rc = open_release(argument[0], &abi, error);
+	int rc = open_release(request->argument[0], &abi, error);
 
 	if (rc)
 		return rc;
-	if (parse_number(argument[1], &number) ? find_by_number(abi, number, &call)
-					       : nvabi_abi_by_name(abi, argument[1], &call))
-		nvabi_print_call(abi, &call, json, stdout);
+	if (parse_number(request->argument[1], &number)
+		? find_by_number(abi, number, &call)
+		: nvabi_abi_by_name(abi, request->argument[1], &call))
+		nvabi_print_call(abi, &call, request->json, stdout);
 	else
 		rc = mpu_fail(error, ENOENT,
 			      "%s has no call %s: `abi dump %s` lists them all, `abi lookup` "
 			      "searches all releases",
-			      argument[0], argument[1], argument[0]);
+			      request->argument[0], request->argument[1], request->argument[0]);
 	nvabi_abi_close(abi);
 	return rc;
 }
 
-static int run_dump(char *const *argument, bool json, struct mpu_error *error)
+static int run_dump(const struct request *request, struct mpu_error *error)
 {
 	struct nvabi_abi *abi = NULL;
 	struct nvabi_call call;
 	uint32_t cursor = 0;
-	int rc = open_release(argument[0], &abi, error);
+	int rc = open_release(request->argument[0], &abi, error);
 
 	while (!rc && nvabi_abi_next(abi, &cursor, &call))
-		nvabi_print_call(abi, &call, json, stdout);
+		nvabi_print_call(abi, &call, request->json, stdout);
 	nvabi_abi_close(abi);
 	return rc;
 }
@@ -169,13 +177,14 @@ static int print_difference(const struct nvabi_difference *difference, void *con
 	return 0;
 }
 
-static int run_diff(char *const *argument, bool json, struct mpu_error *error)
+static int run_diff(const struct request *request, struct mpu_error *error)
 {
 	struct nvabi_abi *base = NULL, *next = NULL;
-	int rc = open_release(argument[0], &base, error);
+	bool json = request->json;
+	int rc = open_release(request->argument[0], &base, error);
 
 	if (!rc)
-		rc = open_release(argument[1], &next, error);
+		rc = open_release(request->argument[1], &next, error);
 	if (!rc && nvabi_abi_diff(base, next, print_difference, &json))
 		rc = mpu_fail(error, ENOMEM, "no memory");
 	if (!rc)
@@ -245,59 +254,57 @@ static void free_texts(char **texts)
 }
 
 /* Prints each release in which the call is not what it was in the release's parent. */
-static int run_lookup(char *const *argument, bool json, struct mpu_error *error)
+static int run_lookup(const struct request *request, struct mpu_error *error)
 {
 	char **texts = calloc(nvabi_release_count(), sizeof(*texts));
 	uint32_t number = 0, found = 0;
-	bool by_number = parse_number(argument[0], &number);
+	bool by_number = parse_number(request->argument[0], &number);
 
 	if (!texts)
 		return mpu_fail(error, ENOMEM, "no memory");
 	for (uint32_t i = 0; i < nvabi_release_count(); i++)
-		texts[i] = describe(i, argument[0], by_number, number);
+		texts[i] = describe(i, request->argument[0], by_number, number);
 	for (uint32_t i = 0; i < nvabi_release_count(); i++) {
 		int parent = nvabi_release_parent(i);
 		const char *before = parent >= 0 && texts[parent] ? texts[parent] : "";
 
 		if (!texts[i] || !strcmp(texts[i], before))
 			continue;
-		print_lookup(i, texts[i], json);
+		print_lookup(i, texts[i], request->json);
 		found++;
 	}
 	free_texts(texts);
-	return found ? 0 : mpu_fail(error, ENOENT, "no release has a call %s", argument[0]);
+	return found ? 0
+		     : mpu_fail(error, ENOENT, "no release has a call %s", request->argument[0]);
 }
 
-static int run_checksum(char *const *argument, bool json, struct mpu_error *error)
+static int run_checksum(const struct request *request, struct mpu_error *error)
 {
-	cleanup_file FILE *file = fopen(argument[0], "re");
+	cleanup_file FILE *file = fopen(request->argument[0], "re");
 	const struct nvabi_installer *installer;
 	char digits[65], version[NVABI_VERSION_TEXT];
 
 	if (!file)
-		return mpu_fail(error, errno, "%s: %s", argument[0], strerror(errno));
+		return mpu_fail(error, errno, "%s: %s", request->argument[0], strerror(errno));
 	errno = EIO;
 	if (sha256_file(file, digits))
-		return mpu_fail(error, errno, "%s: cannot be read: %s", argument[0],
+		return mpu_fail(error, errno, "%s: cannot be read: %s", request->argument[0],
 				strerror(errno));
 	installer = nvabi_installer_find(digits);
 	if (!installer)
 		return mpu_fail(error, ENOENT, "%s: SHA-256 %s is no installer that is known",
-				argument[0], digits);
+				request->argument[0], digits);
 	nvabi_version_format(&installer->version, version);
-	printf(json ? "{\"version\":\"%s\",\"arch\":\"%s\",\"sha256\":\"%s\"}\n" : "%s %s %s\n",
+	printf(request->json ? "{\"version\":\"%s\",\"arch\":\"%s\",\"sha256\":\"%s\"}\n"
+			     : "%s %s %s\n",
 	       version, installer->arch, digits);
 	return 0;
 }
 
-static int run_policy(char *const *argument, bool json, struct mpu_error *error)
+static int run_policy(const struct request *request, struct mpu_error *error)
 {
-	return policy_print(argument[0], NULL, json, error);
-}
-
-static int run_policy_of(char *const *argument, bool json, struct mpu_error *error)
-{
-	return policy_print(argument[0], argument[1], json, error);
+	return policy_print(request->argument[0], request->argument[1], request->allow,
+			    request->json, error);
 }
 
 static const struct command commands[] = {
@@ -307,8 +314,11 @@ static const struct command commands[] = {
     {"diff", 2, run_diff, "diff A B               how two releases differ"},
     {"lookup", 1, run_lookup, "lookup CALL            one call across all releases"},
     {"policy", 1, run_policy,
-     "policy VERSION [LIST]  what containers with these capabilities may call"},
-    {"policy", 2, run_policy_of, NULL},
+     "policy VERSION [LIST]  what containers with these capabilities may call\n"
+     "    --allow=FILE         with the rows of FILE, which is checked"},
+    {"policy", 2, run_policy, NULL},
+    {"policy-from-trace", 0, NULL,
+     "policy-from-trace FILE...  rows for what traces and logs say is missing"},
     {"checksum", 1, run_checksum, "checksum FILE.run      which release an installer is"},
 };
 
@@ -341,31 +351,40 @@ static int refuse_command(const char *name)
 int abi_command(int argc, char **argv)
 {
 	struct mpu_error error = {0};
-	char *argument[3] = {NULL};
-	bool json = false;
+	struct request request = {0};
+	const char *name = NULL;
 	int count = 0;
 
+	if (argc > 1 && !strcmp(argv[1], "policy-from-trace"))
+		return from_trace_command(argc - 1, argv + 1);
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
-			json = true;
+			request.json = true;
+		else if (!strncmp(argv[i], "--allow=", 8) && argv[i][8])
+			request.allow = argv[i] + 8;
 		else if (!strcmp(argv[i], "--help")) {
 			usage(stdout);
 			return 0;
 		} else if (*argv[i] == '-')
 			return refuse("there is no option ", argv[i]);
-		else if (count < 3)
-			argument[count++] = argv[i];
+		else if (!name)
+			name = argv[i];
+		else if (count < 2)
+			request.argument[count++] = argv[i];
 		else
-			return refuse("too many arguments of ", argument[0]);
+			return refuse("too many arguments of ", name);
 	}
-	for (size_t i = 0; count && i < sizeof(commands) / sizeof(*commands); i++) {
-		if (strcmp(commands[i].name, argument[0]) || commands[i].arguments != count - 1)
+	if (request.allow && name && strcmp(name, "policy"))
+		return refuse("--allow is an option of policy, not of ", name);
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++) {
+		if (strcmp(commands[i].name, name) || commands[i].arguments != count ||
+		    !commands[i].run)
 			continue;
-		if (!commands[i].run(argument + 1, json, &error) && !fflush(stdout))
+		if (!commands[i].run(&request, &error) && !fflush(stdout))
 			return 0;
 		fprintf(stderr, "mpuctl abi: %s\n",
 			*error.text ? error.text : "standard output cannot be written");
 		return 1;
 	}
-	return refuse_command(argument[0]);
+	return refuse_command(name);
 }

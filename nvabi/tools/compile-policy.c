@@ -1,6 +1,6 @@
 /* nvabi-compile-policy DATA OUT.c: the policy's text tables into constant C. */
+#include "nvabi/load-policy.h"
 #include "nvabi/tools/load-abi.h"
-#include "nvabi/tools/load-policy.h"
 
 #include "base/cleanup.h"
 

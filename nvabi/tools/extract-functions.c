@@ -1,7 +1,7 @@
 /* What is asked of the driver's C files, token by token: whether a function is the same in two
  * trees, whatever its comments and blanks, and whether a control is exported. */
+#include "nvabi/lines.h"
 #include "nvabi/tools/extract.h"
-#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 

@@ -1,6 +1,6 @@
 /* Which headers hold the ABI, and their translation unit. */
+#include "nvabi/lines.h"
 #include "nvabi/tools/extract.h"
-#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 

@@ -1,6 +1,6 @@
 /* Which macros number a call. */
+#include "nvabi/lines.h"
 #include "nvabi/tools/extract.h"
-#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 

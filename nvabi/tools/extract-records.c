@@ -1,6 +1,6 @@
 /* Parameter structures as the compiler lays them out, as rows. */
+#include "nvabi/lines.h"
 #include "nvabi/tools/extract.h"
-#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 

@@ -1,6 +1,6 @@
 /* Numbers of macros and the driver's list of resources, as the compiler evaluates them. */
+#include "nvabi/lines.h"
 #include "nvabi/tools/extract.h"
-#include "nvabi/tools/lines.h"
 
 #include "base/cleanup.h"
 

@@ -1,7 +1,7 @@
 #include "nvabi/tools/extract.h"
 
 #include "base/cleanup.h"
-#include "nvabi/tools/lines.h"
+#include "nvabi/lines.h"
 #include "nvabi/version.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "nvabi/tools/load-policy.h"
+#include "nvabi/load-policy.h"
 
 #include "nvabi/rm.h"
 

@@ -3,8 +3,8 @@
 #define NVABI_TOOLS_LOAD_H
 
 #include "base/error.h"
+#include "nvabi/lines.h"
 #include "nvabi/tables.h"
-#include "nvabi/tools/lines.h"
 
 struct loaded_release {
 	struct nvabi_release row;

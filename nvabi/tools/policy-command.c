@@ -1,6 +1,6 @@
 #include "nvabi/tools/policy-command.h"
 
-#include "nvabi/policy.h"
+#include "nvabi/allow.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -71,12 +71,15 @@ static const char *direction_name(uint8_t directions)
 	return names[directions & (NVABI_IN | NVABI_OUT)];
 }
 
-/* Names and reasons are those of nvabi/data: nothing in them has to be escaped but quotes. */
+/* Names and reasons are words of text tables. */
 static void print_text(const char *text)
 {
 	putchar('"');
 	for (; *text; text++)
-		printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+		if ((unsigned char)*text < ' ')
+			printf("\\u%04x", *text);
+		else
+			printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
 	putchar('"');
 }
 
@@ -100,7 +103,7 @@ static void print_object(const struct nvabi_rule *rule)
 		printf("%s{\"offset\":%" PRIu32 ",\"size\":%u,\"direction\":\"%s\"}", i ? "," : "",
 		       rule->descriptors[i].offset, rule->descriptors[i].width,
 		       direction_name(rule->descriptors[i].directions));
-	printf("],\"reason\":");
+	printf("],\"added\":%s,\"reason\":", rule->added ? "true" : "false");
 	print_text(rule->reason);
 	printf("}\n");
 }
@@ -110,14 +113,29 @@ static void print_line(const struct nvabi_rule *rule)
 	printf("%-7s 0x%08" PRIx32 " %s%s ", nvabi_policy_kind_name(rule->kind), rule->number,
 	       rule->name, rule->pattern ? " (pattern)" : "");
 	print_capabilities(rule->capabilities, "");
-	printf(" %s: %s\n", ways[rule->way], rule->reason);
+	printf(" %s%s: %s\n", ways[rule->way], rule->added ? " (added)" : "", rule->reason);
 }
 
-int policy_print(const char *version, const char *words, bool json, struct mpu_error *error)
+static void print_rules(const struct nvabi_policy *policy, const struct choice *choice, bool json)
 {
+	const struct nvabi_rule *rule;
+
+	for (uint32_t i = 0; (rule = nvabi_policy_rule(policy, i)); i++) {
+		if (!chosen(rule, choice))
+			continue;
+		if (json)
+			print_object(rule);
+		else
+			print_line(rule);
+	}
+}
+
+int policy_print(const char *version, const char *words, const char *path, bool json,
+		 struct mpu_error *error)
+{
+	struct nvabi_allow *allow = NULL;
 	struct nvabi_version parsed;
 	struct nvabi_policy *policy;
-	const struct nvabi_rule *rule;
 	struct choice choice;
 	int rc = parse_words(words, &choice, error);
 
@@ -126,18 +144,17 @@ int policy_print(const char *version, const char *words, bool json, struct mpu_e
 	if (nvabi_version_parse(version, &parsed))
 		return mpu_fail(error, EINVAL,
 				"'%s' is not a driver version: write it as 535.104.05", version);
-	rc = nvabi_policy_open(&parsed, &policy);
+	rc = path ? nvabi_allow_read(path, &allow, error) : 0;
 	if (rc)
+		return rc;
+	rc = nvabi_policy_open_with(&parsed, allow, &policy);
+	if (rc) {
+		nvabi_allow_free(allow);
 		return mpu_fail(error, -rc, "nothing is known of the ABI of %s%s", version,
 				rc == -ENOMEM ? ": no memory" : "");
-	for (uint32_t i = 0; (rule = nvabi_policy_rule(policy, i)); i++) {
-		if (!chosen(rule, &choice))
-			continue;
-		if (json)
-			print_object(rule);
-		else
-			print_line(rule);
 	}
+	print_rules(policy, &choice, json);
 	nvabi_policy_close(policy);
+	nvabi_allow_free(allow);
 	return 0;
 }

@@ -1,7 +1,7 @@
 #include "nvabi/tools/rows.h"
 
 #include "base/cleanup.h"
-#include "nvabi/tools/lines.h"
+#include "nvabi/lines.h"
 
 #include <errno.h>
 #include <stdbool.h>

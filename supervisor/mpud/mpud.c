@@ -1,6 +1,31 @@
 /* mpud: the daemon that answers the GPU calls of containers. */
+#include "base/log.h"
+#include "nvabi/allow.h"
 #include "supervisor/confine/nursery.h"
 #include "supervisor/mpud/mpud.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* Before anything is begun or taken over: should it be bad, the mpud that runs goes on. The default
+ * is root's only, since an ordinary user's mpud is not the administrator's. */
+static int read_allowed(struct mpud_options *options)
+{
+	const char *path = options->allow ? options->allow : geteuid() ? NULL : "/etc/mpu/allow";
+	struct mpu_error error = {0};
+	int result = path ? nvabi_allow_read(path, &options->allowed, &error) : -ENOENT;
+
+	if (result == -ENOENT && !options->allow)
+		return 0;
+	if (result) {
+		log_error(error.text, "error=%d check=\"mpuctl abi policy VERSION --allow=%s\"",
+			  error.code, path);
+		return 1;
+	}
+	log_info("driver calls are allowed besides those that mpu knows to be needed",
+		 "file=%s rows=%u", path, nvabi_allow_rows(options->allowed));
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -10,5 +35,7 @@ int main(int argc, char **argv)
 	if (nursery_is_meant(argc, argv))
 		nursery_main(argc, argv);
 	result = mpud_options_parse(argc, argv, &options);
+	if (result < 0 && read_allowed(&options))
+		return 1;
 	return result >= 0 ? result : keeper_run(&options);
 }

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct nvabi_allow;
+
 struct mpud_options {
 	const char *socket;	      /* or NULL: the default */
 	const char *lxc_socket;	      /* for LXC's monitors, or NULL: none */
@@ -22,7 +24,9 @@ struct mpud_options {
 	unsigned int watchdog; /* seconds without a sign of life after which a worker is replaced */
 	bool replace;	       /* take over from a running mpud */
 	enum sandbox_mode sandbox;
-	const char *user; /* to become, or NULL */
+	const char *user;  /* to become, or NULL */
+	const char *allow; /* a file of driver calls that may be made too, or NULL: the default */
+	struct nvabi_allow *allowed; /* what it says, or NULL; read by main() */
 };
 
 /* Parses the command line. Returns -1 to go on, or the exit status. */

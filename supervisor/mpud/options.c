@@ -34,6 +34,9 @@ static const char usage[] =
     "                          ngx,compat32,all,profiling,rdma,fabric-imex; log:\n"
     "                          refuse nothing, say what would be; strict: no user\n"
     "                          memory pinned\n"
+    "  --allow=FILE            driver calls that confined containers may make too, as\n"
+    "                          mpuctl abi policy-from-trace prints them (root's mpud:\n"
+    "                          /etc/mpu/allow, if it is there)\n"
     "  --driver-version=V      take this version, do not ask the driver\n"
     "  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
     "  --watchdog=SECONDS      replace a worker that gives no sign of life for so\n"
@@ -56,6 +59,7 @@ enum option_id {
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
 	OPTION_CONFINE,
+	OPTION_ALLOW,
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
 	OPTION_WATCHDOG,
@@ -76,6 +80,7 @@ static const struct option long_options[] = {
     {"policy", required_argument, NULL, OPTION_POLICY},
     {"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
     {"confine", required_argument, NULL, OPTION_CONFINE},
+    {"allow", required_argument, NULL, OPTION_ALLOW},
     {"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
     {"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
@@ -134,6 +139,9 @@ static bool set_option(int id, const char *value, struct mpud_options *options,
 		return mpu_shared_pids_parse(value, &options->settings.deny_shared_pids);
 	case OPTION_CONFINE:
 		return !mpu_confine_parse(value, &options->settings.confine, error);
+	case OPTION_ALLOW:
+		options->allow = value;
+		return value[0];
 	case OPTION_DRIVER_VERSION:
 		options->driver_version = value;
 		return value[0];

@@ -92,6 +92,7 @@ static int start_engine(struct worker *worker, struct mpu_error *error)
 	worker->options.pid_lookup = engine_best_pid_lookup();
 	worker->options.use_pidfd_thread = pidfd_has_thread();
 	worker->options.journal = start->journal;
+	worker->options.allow = start->options->allowed;
 	worker->options.nursery = start->nursery;
 	worker->options.sandbox = start->sandbox;
 	worker->options.listener_closed = listener_closed;

@@ -118,6 +118,7 @@ static int start_engine(struct back *back, struct mpu_error *error)
 					.pid_lookup = options->pid_lookup,
 					.use_pidfd_thread = options->use_pidfd_thread,
 					.journal = back->journal,
+					.allow = back->plan->allow,
 					.nursery = back->plan->nursery,
 					.trace = back->trace ? trace_hooks(back->trace) : NULL};
 

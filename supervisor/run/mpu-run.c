@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "nvabi/allow.h"
 #include "supervisor/confine/nursery.h"
 #include "supervisor/engine.h"
 #include "supervisor/kernel/pidfd.h"
@@ -70,7 +71,10 @@ static int make_plan(struct run_plan *plan, struct mpu_error *error)
 	plan->filter_flags = filter_probe_flags(error);
 	if (!plan->filter_flags)
 		return -ENOSYS;
-	result = start_nursery(plan, error);
+	if (plan->options.allow)
+		result = nvabi_allow_read(plan->options.allow, &plan->allow, error);
+	if (!result)
+		result = start_nursery(plan, error);
 	if (!result && !plan->options.socket)
 		result = find_driver(plan, error);
 	plan->filter = choose_filter(&plan->options);

@@ -14,6 +14,7 @@ enum option_id {
 	OPTION_POLICY,
 	OPTION_SHARED_PIDS,
 	OPTION_CONFINE,
+	OPTION_ALLOW,
 	OPTION_DRIVER_VERSION,
 	OPTION_DEV_ROOT,
 	OPTION_SOCKET,
@@ -45,6 +46,8 @@ static const char usage[] =
 	"                          compute,utility,graphics,video,display,ngx,compat32,\n"
 	"                          all,profiling,rdma,fabric-imex; log: refuse nothing,\n"
 	"                          say what would be; strict: no user memory pinned\n"
+	"  --allow=FILE            driver calls that it may make too, as mpuctl abi\n"
+	"                          policy-from-trace prints them\n"
 	"  --driver-version=V      take this version, do not ask the driver\n"
 	"  --dev-root=DIR          DIR/nvidiactl and so on are the driver's device files\n"
 	"  --socket=PATH           let the mpud that listens there supervise COMMAND\n"
@@ -72,6 +75,7 @@ static const struct option long_options[] = {
 	{"policy", required_argument, NULL, OPTION_POLICY},
 	{"shared-pids", required_argument, NULL, OPTION_SHARED_PIDS},
 	{"confine", required_argument, NULL, OPTION_CONFINE},
+	{"allow", required_argument, NULL, OPTION_ALLOW},
 	{"driver-version", required_argument, NULL, OPTION_DRIVER_VERSION},
 	{"dev-root", required_argument, NULL, OPTION_DEV_ROOT},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
@@ -192,6 +196,9 @@ static int apply(int id, struct run_options *options)
 			       : bad_value(id, optarg, "allow or deny");
 	case OPTION_CONFINE:
 		return parse_confine(optarg, &options->settings.confine);
+	case OPTION_ALLOW:
+		options->allow = optarg;
+		return -1;
 	case OPTION_DRIVER_VERSION:
 		options->driver_version = optarg;
 		return -1;
@@ -281,6 +288,20 @@ static int check_trace(const struct run_options *options)
 	return RUN_EXIT_OWN;
 }
 
+static int check_allow(const struct run_options *options)
+{
+	if (options->allow && options->socket) {
+		fprintf(stderr, "mpu-run: --allow is of no use with --socket: what is allowed besides "
+				"is in the file of the mpud there (mpud --allow, /etc/mpu/allow)\n");
+		return RUN_EXIT_OWN;
+	}
+	if (!options->allow || options->settings.confine)
+		return -1;
+	fprintf(stderr, "mpu-run: --allow says what is allowed besides --confine: give --confine "
+			"too\n");
+	return RUN_EXIT_OWN;
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *options)
 {
 	int id, result;
@@ -296,6 +317,8 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 			return result;
 	}
 	result = check_trace(options);
+	if (result < 0)
+		result = check_allow(options);
 	if (result < 0)
 		result = complete_settings(&options->settings);
 	if (result >= 0)

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct nvabi_allow;
+
 enum run_exit { RUN_EXIT_OWN = 125, RUN_EXIT_CANNOT_EXECUTE = 126, RUN_EXIT_NOT_FOUND = 127 };
 
 enum run_stats { RUN_STATS_NONE, RUN_STATS_TEXT, RUN_STATS_JSON };
@@ -27,6 +29,7 @@ struct run_options {
 	const char *driver_version; /* or NULL */
 	const char *dev_root;	    /* or NULL */
 	const char *socket;	    /* of a running mpud, or NULL */
+	const char *allow;	    /* a file of driver calls that may be made too, or NULL */
 	enum run_stats stats;
 	bool trace;		/* a line for each call */
 	bool trace_summary;	/* a table of them at the end */
@@ -47,6 +50,7 @@ struct run_plan {
 	struct run_options options;
 	struct driver driver;
 	struct nvabi_pids pids;
+	struct nvabi_allow *allow; /* or NULL */
 	const struct filter_program *filter;
 	unsigned int filter_flags;
 	uid_t uid; /* who started mpu-run */

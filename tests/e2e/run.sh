@@ -32,6 +32,7 @@ main() {
 	sanitize-*)
 		python mpu_run.py "$build"
 		python confine.py "$build"
+		python allow.py "$build"
 		python confine_fuzz.py "$build" --calls=30000
 		python trace.py "$build"
 		python lifetime.py "$build"
@@ -43,6 +44,7 @@ main() {
 	*-quick)
 		python mpu_run.py "$build"
 		python confine.py "$build"
+		python allow.py "$build"
 		python confine_fuzz.py "$build" --release=535.183.01 --release=580.95.05
 		python trace.py "$build"
 		python lifetime.py "$build"
@@ -55,6 +57,7 @@ main() {
 	*-full)
 		python mpu_run.py "$build"
 		python confine.py "$build"
+		python allow.py "$build"
 		python confine_fuzz.py "$build" --calls=1000000
 		python trace.py "$build"
 		python lifetime.py "$build"

@@ -247,6 +247,8 @@ static void run_part(struct tour *tour, const char *root, const char *part, char
 		tour_uvm(tour, root);
 	else if (!strcmp(part, "refused"))
 		tour_refused(tour, root);
+	else if (!strcmp(part, "added"))
+		tour_added(tour, root);
 	else if (!strcmp(part, "leave"))
 		_exit(0);
 	else if (!strcmp(part, "exec"))

@@ -28,6 +28,11 @@ void say(const char *name, int result);
 void say_bytes(const char *name, int result, const void *bytes, size_t size);
 void die(const char *what) __attribute__((noreturn));
 
+/* Lines of a control whose parameters count the entries of a list at COUNT_AT and point to it at
+ * POINTER_AT: filled, empty, without memory. */
+void tour_list(const struct tour *tour, const char *name, uint32_t object, uint32_t cmd,
+	       uint32_t size, uint32_t count_at, uint32_t pointer_at, uint32_t entry);
+
 /* Each prints its lines. */
 void tour_memory(struct tour *tour);
 void tour_objects(struct tour *tour);
@@ -37,5 +42,6 @@ void tour_uvm(struct tour *tour, const char *root);
 void tour_pinned(struct tour *tour);
 void tour_requests(struct tour *tour);
 void tour_refused(struct tour *tour, const char *root);
+void tour_added(struct tour *tour, const char *root);
 
 #endif

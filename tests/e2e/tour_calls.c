@@ -245,8 +245,8 @@ void tour_objects(struct tour *tour)
 }
 
 /* A control with one list, and what is wrong with it in turn. */
-static void list(const struct tour *tour, const char *name, uint32_t object, uint32_t cmd,
-		 uint32_t size, uint32_t count_at, uint32_t pointer_at, uint32_t entry)
+void tour_list(const struct tour *tour, const char *name, uint32_t object, uint32_t cmd,
+	       uint32_t size, uint32_t count_at, uint32_t pointer_at, uint32_t entry)
 {
 	unsigned char params[192] = {0}, bytes[1024];
 	const uint64_t pointers[] = {(uint64_t)(uintptr_t)bytes, 4096, 0};
@@ -315,18 +315,18 @@ void tour_lists(struct tour *tour)
 {
 	build_version(tour);
 	peers(tour);
-	list(tour, "device classes", tour->device, 0x800201, 16, 0, 8, 4);
-	list(tour, "device GR caps", tour->device, 0x801102, 16, 0, 8, 1);
-	list(tour, "device GR info", tour->device, 0x801104, 16, 0, 8, 8);
-	list(tour, "device FB caps", tour->device, 0x801301, 16, 0, 8, 1);
-	list(tour, "device FIFO caps", tour->device, 0x801701, 16, 0, 8, 1);
-	list(tour, "device channels", tour->device, 0x80170d, 24, 0, 8, 4);
-	list(tour, "device encoder caps", tour->device, 0x801b01, 16, 0, 8, 1);
-	list(tour, "engines", tour->subdevice, 0x20800123, 16, 0, 8, 4);
-	list(tour, "BIOS info", tour->subdevice, 0x20800802, 16, 0, 8, 8);
-	list(tour, "GR info", tour->subdevice, 0x20801201, 32, 0, 8, 8);
-	list(tour, "FB info", tour->subdevice, 0x20801301, 16, 0, 8, 8);
-	list(tour, "bus info", tour->subdevice, 0x20801802, 16, 0, 8, 8);
+	tour_list(tour, "device classes", tour->device, 0x800201, 16, 0, 8, 4);
+	tour_list(tour, "device GR caps", tour->device, 0x801102, 16, 0, 8, 1);
+	tour_list(tour, "device GR info", tour->device, 0x801104, 16, 0, 8, 8);
+	tour_list(tour, "device FB caps", tour->device, 0x801301, 16, 0, 8, 1);
+	tour_list(tour, "device FIFO caps", tour->device, 0x801701, 16, 0, 8, 1);
+	tour_list(tour, "device channels", tour->device, 0x80170d, 24, 0, 8, 4);
+	tour_list(tour, "device encoder caps", tour->device, 0x801b01, 16, 0, 8, 1);
+	tour_list(tour, "engines", tour->subdevice, 0x20800123, 16, 0, 8, 4);
+	tour_list(tour, "BIOS info", tour->subdevice, 0x20800802, 16, 0, 8, 8);
+	tour_list(tour, "GR info", tour->subdevice, 0x20801201, 32, 0, 8, 8);
+	tour_list(tour, "FB info", tour->subdevice, 0x20801301, 16, 0, 8, 8);
+	tour_list(tour, "bus info", tour->subdevice, 0x20801802, 16, 0, 8, 8);
 }
 
 struct export_to_fd {

@@ -56,6 +56,20 @@ def test_programs_pages_completions_units_and_documents_are_installed():
                "the manual of mpud")
 
 
+def test_the_installed_programs_alone_make_and_check_a_file_of_allowed_calls():
+    with Installed() as installed:
+        mpuctl = ["env", "-i", installed.find("bin/mpuctl"), "abi"]
+        log = ROOT / "tests/data/policy-refused.log"
+        rows = run([*mpuctl, "policy-from-trace", "--driver-version=580.95.05", "--container=web",
+                    log]).stdout
+        file = installed.folder / "allow"
+        file.write_text(rows, encoding="utf-8")
+        file.chmod(0o644)
+        added = [line for line in run([*mpuctl, "policy", "580.95.05", "compute",
+                                       f"--allow={file}"]).stdout.splitlines() if "(added)" in line]
+        expect(len(added) == 1 and "NV2080_CTRL_CMD_GR_GET_ZCULL_INFO" in added[0], added)
+
+
 def test_links_between_installed_documents_lead_somewhere():
     with Installed() as installed:
         documents = installed.find("share/doc/mpu")

@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
-"""nvabi/tools/policy-from-trace on a recorded trace and on log lines.
+"""`mpuctl abi policy-from-trace` on a recorded trace and on log lines, and what becomes of its rows.
 
-  policy-from-trace.py ROOT MPUCTL NVABI-COMPILE-POLICY
+  policy-from-trace.py ROOT MPUCTL
 """
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT, MPUCTL, COMPILE = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+ROOT, MPUCTL = Path(sys.argv[1]), sys.argv[2]
 TRACE, LOG = ROOT / "tests/data/policy-trace.json", ROOT / "tests/data/policy-refused.log"
+VERSION = "580.95.05"
 
 
-def tool(*arguments, status=0):
-    done = subprocess.run([ROOT / "nvabi/tools/policy-from-trace", f"--mpuctl={MPUCTL}", *arguments],
-                          capture_output=True, text=True, check=False)
+def ran(*arguments, status=0, **more):
+    done = subprocess.run([MPUCTL, "abi", *arguments], capture_output=True, text=True, check=False,
+                          **more)
     assert done.returncode == status, (arguments, done)
-    return done.stdout
+    return done
+
+
+def tool(*arguments, **more):
+    return ran("policy-from-trace", *arguments, **more).stdout
 
 
 def rows(text):
@@ -26,17 +30,15 @@ def rows(text):
     return [tuple(line.split()[:4]) for line in text.splitlines() if not line.startswith("#")]
 
 
-def compiles(extra_rows, extra_params=""):
-    """Whether the policy with these rows behind it is taken, and what is said of it."""
-    with tempfile.TemporaryDirectory() as directory:
-        data = Path(directory, "data")
-        shutil.copytree(ROOT / "nvabi/data", data)
-        for name, text in (("policy", extra_rows), ("policy-params", extra_params)):
-            with open(data / name, "a", encoding="utf-8") as file:
-                file.write(text)
-        done = subprocess.run([COMPILE, data, Path(directory, "out.c")], capture_output=True,
-                              text=True, check=False)
-        return not done.returncode, done.stderr
+def taken(text, capabilities="compute,utility"):
+    """What is added by a file of TEXT, or what is said of the file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".allow", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        done = subprocess.run([MPUCTL, "abi", "policy", VERSION, capabilities,
+                               f"--allow={file.name}"], capture_output=True, text=True, check=False)
+    added = [line for line in done.stdout.splitlines() if " (added): " in line]
+    return added if not done.returncode else done.stderr
 
 
 def test_rows_of_a_trace_are_those_that_are_missing():
@@ -44,21 +46,26 @@ def test_rows_of_a_trace_are_those_that_are_missing():
     assert rows(tool(TRACE)) == [
         ("control", "NV2080_CTRL_CMD_I2C_ACCESS", both, "execute"),
         ("control", "0x20807123:2", both, "execute"),
-        ("class", "NV01_MEMORY_SYSTEM_OS_DESCRIPTOR", both, "execute"),
-        ("escape", "NV_ESC_RM_GET_EVENT_DATA", both, "execute"),
-        ("heap", "NVOS32_FUNCTION=27", both, "execute"),
-        ("memory", "NV01_MEMORY_LIST_SYSTEM", both, "execute"),
         ("uvm", "UVM_DISABLE_SYSTEM_WIDE_ATOMICS", both, "continue"),
     ], tool(TRACE)
 
 
-def test_calls_without_a_row_are_counted_and_explained():
+def test_what_no_row_can_allow_is_said_with_the_reason():
+    text = tool(TRACE)
+    for kind, name, why in (("escape", "NV_ESC_RM_GET_EVENT_DATA", "needs code of its own"),
+                            ("heap", "0x0000001b", "of its parameters"),
+                            ("memory", "NV01_MEMORY_LIST_SYSTEM", "allow it as a class"),
+                            ("class", "NV01_MEMORY_SYSTEM_OS_DESCRIPTOR", "NV_ESC_RM_ALLOC_MEMORY"),
+                            ("class", "0x0000eeee", "no release that is known has it"),
+                            ("escape", "0x000000fa", "no release that is known has it")):
+        assert re.search(f"^# {kind} {name}: .*{why}", text, re.M), (name, text)
+
+
+def test_calls_are_counted_and_what_is_to_be_said_is_named():
     text = tool(TRACE)
     assert re.search(r"I2C_ACCESS .* called 2 times$", text, re.M), text
-    assert "# policy-params: NV2080_CTRL_I2C_ACCESS_PARAMS data USE dataBuffSize SOURCE" in text
-    assert "# class 0xeeee: no release that is known has it" in text
-    assert "# escape 0xfa: no release that is known has it" in text
-    assert "# of control 0x20807123 nothing is known" in text
+    assert "# to be said: NV2080_CTRL_I2C_ACCESS_PARAMS data USE dataBuffSize SOURCE" in text
+    assert "follow in its parameters: 0x20807123 - value - SOURCE" in text
 
 
 def test_under_strict_what_a_pattern_allows_is_missing():
@@ -68,35 +75,54 @@ def test_under_strict_what_a_pattern_allows_is_missing():
 
 def test_rows_are_taken_as_they_are_where_nothing_is_behind_pointers():
     text = "".join(line + "\n" for line in tool("--strict", TRACE).splitlines()
-                   if re.match("uvm|memory|control 0x|heap", line))
-    taken, why = compiles(text)
-    assert taken and len(rows(text)) == 5, (text, why)
+                   if not re.search("I2C_ACCESS|0x20807123", line))
+    assert len(rows(text)) == 2 and len(taken(text)) == 2, (text, taken(text))
 
 
-def test_a_row_with_pointers_is_refused_until_they_are_described():
-    row = next(line for line in tool(TRACE).splitlines() if "I2C_ACCESS " in line) + "\n"
-    taken, why = compiles(row)
-    assert not taken and "data has a pointer or descriptor" in why, why
-    taken, why = compiles(row, "NV2080_CTRL_I2C_ACCESS_PARAMS data inout dataBuffSize x.c\n")
-    assert taken, why
+def test_what_is_to_be_said_is_asked_for_until_it_is():
+    text = tool(TRACE)
+    assert "data is a pointer or descriptor of which nothing is said" in taken(text)
+    text = re.sub("# to be said: (.*) USE (.*) SOURCE", r"\1 inout \2 i2c.c", text)
+    assert "0x20807123 has parameters of which nothing is known" in taken(text), taken(text)
+    text = re.sub("# to be said, if .*: (.*) SOURCE", r"\1 vendor", text)
+    assert len(taken(text)) == 3, (text, taken(text))
 
 
 def test_refusals_in_a_log_are_rows_too():
-    version = "--driver-version=580.95.05"
+    version = f"--driver-version={VERSION}"
     text = tool(version, LOG)
-    assert "# in the place of the row for graphics:" in text, text
+    assert "# besides graphics:" in text, text
     assert rows(text) == [
-        ("control", "NV2080_CTRL_CMD_GR_GET_ZCULL_INFO", "compute,utility,graphics", "execute"),
+        ("control", "NV2080_CTRL_CMD_GR_GET_ZCULL_INFO", "compute,utility", "execute"),
         ("control", "NV2080_CTRL_CMD_I2C_ACCESS", "compute,utility", "execute"),
         ("uvm", "UVM_DISABLE_SYSTEM_WIDE_ATOMICS", "compute,utility", "continue"),
     ], text
     assert "1 of nvidia-modeset" in text, text
     assert rows(tool(version, "--container=web", "--capabilities=graphics", LOG)) == []
-    assert "NV2080_CTRL_CMD_GR_GET_ZCULL_INFO" in tool(version, "--container=web", LOG)
+    web = tool(version, "--container=web", LOG)
+    assert len(rows(web)) == 1 and len(taken(web)) == 1, (web, taken(web))
+    with open(LOG, encoding="utf-8") as file:
+        assert tool(version, "-", stdin=file) == text
 
 
-def test_words_that_are_no_capability_are_refused():
+def test_what_a_file_allows_is_not_missing():
+    with tempfile.NamedTemporaryFile("w", suffix=".allow", encoding="utf-8") as file:
+        file.write(tool(f"--driver-version={VERSION}", "--container=web", LOG))
+        file.flush()
+        assert rows(tool(f"--driver-version={VERSION}", "--container=web",
+                         f"--allow={file.name}", LOG)) == []
+
+
+def test_what_cannot_be_read_is_said():
     tool("--capabilities=cuda", TRACE, status=2)
+    tool(status=2)
+    assert "/nowhere: No such file" in ran("policy-from-trace", "/nowhere", status=1).stderr
+    assert "is not a driver version" in ran("policy-from-trace", "--driver-version=x", LOG,
+                                            status=1).stderr
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+        file.write("\n{\"release\"\n")
+        file.flush()
+        assert f"{file.name}:2" in ran("policy-from-trace", file.name, status=1).stderr
 
 
 def main():
@@ -104,7 +130,7 @@ def main():
     for name, test in tests:
         test()
         print(f"ok {name}")
-    assert len(tests) == 7
+    assert len(tests) == 9
 
 
 main()

@@ -1,6 +1,6 @@
 #include "base/cleanup.h"
+#include "nvabi/load-policy.h"
 #include "nvabi/tools/load-abi.h"
-#include "nvabi/tools/load-policy.h"
 #include "scratch.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,6 @@
 #include "base/cleanup.h"
 #include "csv.h"
-#include "nvabi/tools/load-policy.h"
+#include "nvabi/load-policy.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

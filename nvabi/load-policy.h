@@ -1,9 +1,9 @@
-/* Reads nvabi/data/policy, policy-params and unknown-calls. */
-#ifndef NVABI_TOOLS_LOAD_POLICY_H
-#define NVABI_TOOLS_LOAD_POLICY_H
+/* Reads nvabi/data/policy, policy-params and unknown-calls, and files of lines of the first two. */
+#ifndef NVABI_LOAD_POLICY_H
+#define NVABI_LOAD_POLICY_H
 
+#include "nvabi/lines.h"
 #include "nvabi/policy-tables.h"
-#include "nvabi/tools/lines.h"
 
 struct loaded_row {
 	struct nvabi_policy_row row;
@@ -40,19 +40,28 @@ int load_policy_params(struct loaded_policy *policy, const char *path, struct mp
 int load_unknown_calls(struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
 		       const char *path, struct mpu_error *error);
 
-/* Holds what was read against the ABI of all releases. Refuses, with file and line: a name that no
- * release has, a field that no release has, and a rule in whose parameters any release has a
- * pointer or a descriptor of which policy-params says nothing. */
-int check_policy(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
-		 const char *rows, const char *params, struct mpu_error *error);
+/* Reads FILE, which PATH names, with lines of both kinds: rows are those that begin with a kind. */
+int load_policy_lines(struct loaded_policy *policy, FILE *file, const char *path,
+		      struct mpu_error *error);
+
+/* Whether both rows are of one call. */
+bool load_policy_same_call(const struct nvabi_policy_row *a, const struct nvabi_policy_row *b);
+
+/* Holds what was read, and is to stand besides BASE, against the ABI of all releases. Refuses, with
+ * file and line: a name that no release has, a field that no release has, and a rule in whose
+ * parameters any release has a pointer or a descriptor of which nothing is said, or more than one
+ * thing, or too many. */
+int check_policy(const struct loaded_policy *policy, const struct nvabi_policy_tables *base,
+		 const struct nvabi_abi_tables *abi, const char *rows, const char *params,
+		 struct mpu_error *error);
 
 /* Looks for the last of these in the release VERSION alone. */
 int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
 		    const struct nvabi_version *version, struct mpu_error *error);
 
-/* Compiles what was read into TABLES, which borrows from POLICY. */
-int load_policy_finish(struct loaded_policy *policy, struct nvabi_policy_tables *tables,
-		       struct mpu_error *error);
+/* Compiles what was read, with BASE, into TABLES, which borrows from both. */
+int load_policy_finish(struct loaded_policy *policy, const struct nvabi_policy_tables *base,
+		       struct nvabi_policy_tables *tables, struct mpu_error *error);
 
 /* All of it, from the folder DATA. */
 int load_policy(const char *data, const struct nvabi_abi_tables *abi, struct loaded_policy *policy,

@@ -1,4 +1,4 @@
-#include "nvabi/tools/load-policy.h"
+#include "nvabi/load-policy.h"
 
 #include "base/cleanup.h"
 
@@ -107,7 +107,7 @@ static char *join(const struct table_line *line, unsigned int first)
 	return out && !fclose(out) ? text : NULL;
 }
 
-static bool same_call(const struct nvabi_policy_row *a, const struct nvabi_policy_row *b)
+bool load_policy_same_call(const struct nvabi_policy_row *a, const struct nvabi_policy_row *b)
 {
 	return a->kind == b->kind &&
 	       (!strcmp(a->name, b->name) || (a->flags & b->flags & POLICY_NUMBERED &&
@@ -134,7 +134,7 @@ static int read_row(const struct table_line *line, void *context, struct mpu_err
 		return rc;
 	row.name = line->word[1];
 	for (uint32_t i = 0; i < policy->row_count; i++)
-		if (same_call(&policy->row[i].row, &row))
+		if (load_policy_same_call(&policy->row[i].row, &row))
 			return table_refuse(line, error, "a second row for %s", row.name);
 	loaded = table_append(&policy->row, &policy->row_count, sizeof(*loaded));
 	if (!loaded)
@@ -150,13 +150,14 @@ int load_policy_rows(struct loaded_policy *policy, const char *path, struct mpu_
 	return table_read(path, read_row, policy, error);
 }
 
-static int parse_use(const struct table_line *line, struct nvabi_policy_param *param,
-		     struct mpu_error *error)
+struct use {
+	const char *word;
+	uint8_t use, directions;
+};
+
+static const struct use *find_use(const char *word)
 {
-	static const struct {
-		const char *word;
-		uint8_t use, directions;
-	} uses[] = {
+	static const struct use uses[] = {
 	    {"in", POLICY_MEMORY, NVABI_IN},
 	    {"out", POLICY_MEMORY, NVABI_OUT},
 	    {"inout", POLICY_MEMORY, NVABI_IN | NVABI_OUT},
@@ -168,14 +169,22 @@ static int parse_use(const struct table_line *line, struct nvabi_policy_param *p
 	    {"fd-inout", POLICY_DESCRIPTOR, NVABI_IN | NVABI_OUT},
 	};
 
-	for (size_t i = 0; i < sizeof(uses) / sizeof(*uses); i++) {
-		if (strcmp(uses[i].word, line->word[2]))
-			continue;
-		param->use = uses[i].use;
-		param->directions = uses[i].directions;
-		return 0;
-	}
-	return table_refuse(line, error, "'%s' is no use", line->word[2]);
+	for (size_t i = 0; i < sizeof(uses) / sizeof(*uses); i++)
+		if (!strcmp(uses[i].word, word))
+			return &uses[i];
+	return NULL;
+}
+
+static int parse_use(const struct table_line *line, struct nvabi_policy_param *param,
+		     struct mpu_error *error)
+{
+	const struct use *use = find_use(line->word[2]);
+
+	if (!use)
+		return table_refuse(line, error, "'%s' is no use", line->word[2]);
+	param->use = use->use;
+	param->directions = use->directions;
+	return 0;
 }
 
 /* What a factor of a length is: a number, or the counting field. */
@@ -184,7 +193,7 @@ static int parse_factor(const struct table_line *line, const char *factor,
 {
 	uint64_t number;
 
-	if (!table_number(factor, 1 << 20, &number) && number) {
+	if (!table_number(factor, POLICY_MOST_BYTES, &number) && number && !param->length.scale) {
 		param->length.scale = (uint32_t)number;
 		return 0;
 	}
@@ -212,14 +221,23 @@ static int parse_length(const struct table_line *line, struct nvabi_policy_param
 				    wanted ? "memory has a" : "only memory has a");
 	if (!wanted)
 		return 0;
-	param->length.scale = 1;
 	for (char *rest = text, *factor; !rc && (factor = strsep(&rest, "*"));)
 		rc = parse_factor(line, factor, param, error);
 	if (!rc && !param->count) {
 		param->length.constant = param->length.scale;
 		param->length.scale = 0;
+	} else if (!param->length.scale) {
+		param->length.scale = 1;
 	}
 	return rc;
+}
+
+/* The most bytes that there can be behind the pointer. */
+static uint64_t most_bytes(const struct nvabi_length *length)
+{
+	uint64_t count = length->square ? (uint64_t)length->limit * length->limit : length->limit;
+
+	return count > POLICY_MOST_BYTES ? count : count * length->scale;
 }
 
 static int parse_extras(const struct table_line *line, struct nvabi_policy_param *param,
@@ -230,9 +248,13 @@ static int parse_extras(const struct table_line *line, struct nvabi_policy_param
 			param->whole = true;
 		else if (strncmp(line->word[i], "limit=", 6) ||
 			 parse_part(line, line->word[i] + 6, &param->length.limit, error) ||
-			 !param->count)
+			 !param->count || !param->length.limit)
 			return table_refuse(line, error, "'%s' says nothing here", line->word[i]);
 	}
+	if (param->length.square && !param->length.limit)
+		return table_refuse(line, error, "a square has a limit: limit=N");
+	if (most_bytes(&param->length) > POLICY_MOST_BYTES)
+		return table_refuse(line, error, "more than 1 MiB under its limit");
 	return 0;
 }
 
@@ -262,6 +284,26 @@ static int read_param(const struct table_line *line, void *context, struct mpu_e
 	return rc ? rc : parse_extras(line, &loaded->param, error);
 }
 
+static int read_any(const struct table_line *line, void *context, struct mpu_error *error)
+{
+	for (uint32_t kind = 0; kind < NVABI_POLICY_KINDS; kind++)
+		if (!strcmp(nvabi_policy_kind_name(kind), line->word[0]))
+			return read_row(line, context, error);
+	if (line->count < 3 || !find_use(line->word[2]))
+		return table_refuse(line, error,
+				    "'%s' is no kind of call (escape, uvm, control, class, heap, "
+				    "memory), nor does the line say STRUCTURE FIELD USE LENGTH "
+				    "SOURCE",
+				    line->word[0]);
+	return read_param(line, context, error);
+}
+
+int load_policy_lines(struct loaded_policy *policy, FILE *file, const char *path,
+		      struct mpu_error *error)
+{
+	return table_read_from(file, path, read_any, policy, error);
+}
+
 int load_policy_params(struct loaded_policy *policy, const char *path, struct mpu_error *error)
 {
 	return table_read(path, read_param, policy, error);
@@ -280,48 +322,31 @@ static int by_structure(const void *a, const void *b)
 	return order ? order : strcmp(left->field, right->field);
 }
 
-int load_policy_finish(struct loaded_policy *policy, struct nvabi_policy_tables *tables,
-		       struct mpu_error *error)
+int load_policy_finish(struct loaded_policy *policy, const struct nvabi_policy_tables *base,
+		       struct nvabi_policy_tables *tables, struct mpu_error *error)
 {
-	*tables = (struct nvabi_policy_tables){0};
-	policy->out_row = calloc(policy->row_count + 1, sizeof(*policy->out_row));
-	policy->out_param = calloc(policy->param_count + 1, sizeof(*policy->out_param));
+	*tables = (struct nvabi_policy_tables){.row_count = base->row_count,
+					       .param_count = base->param_count};
+	policy->out_row = calloc(base->row_count + policy->row_count + 1, sizeof(*policy->out_row));
+	policy->out_param =
+	    calloc(base->param_count + policy->param_count + 1, sizeof(*policy->out_param));
 	if (!policy->out_row || !policy->out_param)
 		return mpu_fail(error, ENOMEM, "no memory");
+	if (base->row_count)
+		memcpy(policy->out_row, base->row, base->row_count * sizeof(*base->row));
+	if (base->param_count)
+		memcpy(policy->out_param, base->param, base->param_count * sizeof(*base->param));
 	for (uint32_t i = 0; i < policy->row_count; i++)
 		policy->out_row[tables->row_count++] = policy->row[i].row;
 	for (uint32_t i = 0; i < policy->param_count; i++)
-		if (policy->param[i].param.use < POLICY_NESTED)
-			policy->out_param[tables->param_count++] = policy->param[i].param;
+		policy->out_param[tables->param_count++] = policy->param[i].param;
 	qsort(policy->out_row, tables->row_count, sizeof(*policy->out_row), by_row);
 	qsort(policy->out_param, tables->param_count, sizeof(*policy->out_param), by_structure);
 	tables->row = policy->out_row;
 	tables->param = policy->out_param;
-	tables->unknown = policy->unknown;
-	tables->unknown_count = policy->unknown_count;
+	tables->unknown = policy->unknown ? policy->unknown : base->unknown;
+	tables->unknown_count = policy->unknown ? policy->unknown_count : base->unknown_count;
 	return 0;
-}
-
-int load_policy(const char *data, const struct nvabi_abi_tables *abi, struct loaded_policy *policy,
-		struct nvabi_policy_tables *tables, struct mpu_error *error)
-{
-	cleanup_free char *rows = NULL;
-	cleanup_free char *params = NULL;
-	cleanup_free char *unknown = NULL;
-	int rc;
-
-	if (asprintf(&rows, "%s/policy", data) < 0 ||
-	    asprintf(&params, "%s/policy-params", data) < 0 ||
-	    asprintf(&unknown, "%s/unknown-calls", data) < 0)
-		return mpu_fail(error, ENOMEM, "no memory");
-	rc = load_policy_rows(policy, rows, error);
-	if (!rc)
-		rc = load_policy_params(policy, params, error);
-	if (!rc)
-		rc = load_unknown_calls(policy, abi, unknown, error);
-	if (!rc)
-		rc = check_policy(policy, abi, rows, params, error);
-	return rc ? rc : load_policy_finish(policy, tables, error);
 }
 
 void unload_policy(struct loaded_policy *policy)

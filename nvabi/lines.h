@@ -1,11 +1,12 @@
 /* Text tables: lines of words between blanks, `#` begins a comment. */
-#ifndef NVABI_TOOLS_LINES_H
-#define NVABI_TOOLS_LINES_H
+#ifndef NVABI_LINES_H
+#define NVABI_LINES_H
 
 #include "base/error.h"
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { TABLE_WORDS = 4096 };
 
@@ -23,6 +24,10 @@ typedef int table_line_fn(const struct table_line *line, void *context, struct m
 /* Calls FN for each line of the file PATH that has words. Returns 0, what FN returned, or
  * -errno when the file cannot be read; ERROR then names the file. */
 int table_read(const char *path, table_line_fn *fn, void *context, struct mpu_error *error);
+
+/* The same of FILE, which is open and stays so, and is called PATH in errors. */
+int table_read_from(FILE *file, const char *path, table_line_fn *fn, void *context,
+		    struct mpu_error *error);
 
 /* Fills ERROR with "FILE:LINE: " and the text. Returns -EINVAL. */
 int table_refuse(const struct table_line *line, struct mpu_error *error, const char *format, ...)

@@ -1,4 +1,4 @@
-#include "nvabi/tools/lines.h"
+#include "nvabi/lines.h"
 
 #include "base/cleanup.h"
 
@@ -22,14 +22,21 @@ static int split(char *text, struct table_line *line, struct mpu_error *error)
 int table_read(const char *path, table_line_fn *fn, void *context, struct mpu_error *error)
 {
 	cleanup_file FILE *file = fopen(path, "re");
+
+	if (!file)
+		return mpu_fail(error, errno, "%s: %s", path, strerror(errno));
+	return table_read_from(file, path, fn, context, error);
+}
+
+int table_read_from(FILE *file, const char *path, table_line_fn *fn, void *context,
+		    struct mpu_error *error)
+{
 	cleanup_free char *text = NULL;
 	struct table_line line = {.file = path};
 	size_t room = 0;
 	ssize_t length;
 	int rc = 0;
 
-	if (!file)
-		return mpu_fail(error, errno, "%s: %s", path, strerror(errno));
 	while (!rc && (length = getline(&text, &room, file)) >= 0) {
 		line.number++;
 		if (memchr(text, '\0', (size_t)length))
