@@ -77,9 +77,9 @@ static void add_class(struct options *options, const char *text)
 	if (!strcmp(text, "none"))
 		options->class_id[options->classes++] = 0;
 	else if (!strcmp(text, "compute"))
-		options->class_id[options->classes++] = HOPPER_COMPUTE_A;
+		options->class_id[options->classes++] = TURING_COMPUTE_A;
 	else if (!strcmp(text, "graphics"))
-		options->class_id[options->classes++] = HOPPER_A;
+		options->class_id[options->classes++] = TURING_A;
 	else if (!strcmp(text, "mps"))
 		options->class_id[options->classes++] = MPS_COMPUTE;
 	else
@@ -192,7 +192,7 @@ static void hold_class(struct rm_client *client, const struct rm_gpu *gpu, uint3
 	if (class_id == MPS_COMPUTE) {
 		err = rm_alloc(client, client->handle, class_id, NULL, 0, &handle);
 	} else {
-		err = rm_alloc(client, gpu->device, HOPPER_CHANNEL_GPFIFO_A, NULL, 0, &channel);
+		err = rm_alloc(client, gpu->device, TURING_CHANNEL_GPFIFO_A, NULL, 0, &channel);
 		if (!err)
 			err = rm_alloc(client, channel, class_id, NULL, 0, &handle);
 	}

@@ -192,9 +192,9 @@ static const char *process_type(const struct ps_gpu *gpu, uint32_t pid,
 		for (uint32_t at = 0; !list->result && at < list->params->pidTblCount; at++) {
 			if (list->params->pidTbl[at] != pid)
 				continue;
-			compute |= list->class_id == HOPPER_COMPUTE_A;
+			compute |= list->class_id == TURING_COMPUTE_A;
 			mps |= list->class_id == MPS_COMPUTE;
-			graphics |= list->class_id == HOPPER_A;
+			graphics |= list->class_id == TURING_A;
 		}
 	}
 	if (mps)

@@ -26,9 +26,9 @@ static void parse_options(int argc, char **argv, struct ps_options *options)
 	int option;
 
 	*options = (struct ps_options){.dev_root = "/dev"};
-	options->class_id[options->classes++] = HOPPER_COMPUTE_A;
+	options->class_id[options->classes++] = TURING_COMPUTE_A;
 	options->class_id[options->classes++] = MPS_COMPUTE;
-	options->class_id[options->classes++] = HOPPER_A;
+	options->class_id[options->classes++] = TURING_A;
 	while ((option = getopt_long(argc, argv, "", table, NULL)) != -1) {
 		switch (option) {
 		case 'd':

@@ -55,9 +55,10 @@ enum { /* classes */
        KEPLER_CHANNEL_GROUP_A = 0xa06c,
        NVENC_SW_SESSION = 0xa0bc,
        NVFBC_SW_SESSION = 0xa0bd,
-       HOPPER_CHANNEL_GPFIFO_A = 0xc86f,
-       HOPPER_A = 0xcb97,
-       HOPPER_COMPUTE_A = 0xcbc0,
+       /* Of the oldest GPUs that public releases drive: all releases have them. */
+       TURING_CHANNEL_GPFIFO_A = 0xc46f,
+       TURING_A = 0xc597,
+       TURING_COMPUTE_A = 0xc5c0,
 };
 
 enum { /* controls */

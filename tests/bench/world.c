@@ -34,8 +34,8 @@ static _Noreturn void hold_gpu(unsigned int index, int ready)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	open_gpu(&rm, &client, index, &gpu);
-	if (rm_alloc(&client, gpu.device, HOPPER_CHANNEL_GPFIFO_A, NULL, 0, &channel) ||
-	    rm_alloc(&client, channel, HOPPER_COMPUTE_A, NULL, 0, &compute) ||
+	if (rm_alloc(&client, gpu.device, TURING_CHANNEL_GPFIFO_A, NULL, 0, &channel) ||
+	    rm_alloc(&client, channel, TURING_COMPUTE_A, NULL, 0, &compute) ||
 	    write(ready, "r", 1) != 1)
 		bench_die("a process cannot use the GPU");
 	for (;;)
@@ -156,7 +156,7 @@ static int ask_list(struct asker *asker, unsigned int *answered)
 {
 	int result;
 
-	asker->list.id = HOPPER_COMPUTE_A;
+	asker->list.id = TURING_COMPUTE_A;
 	result = rm_control(&asker->client, asker->gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PIDS,
 			    &asker->list, sizeof(asker->list));
 	*answered = asker->list.pidTblCount;

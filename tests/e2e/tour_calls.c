@@ -235,8 +235,8 @@ void tour_objects(struct tour *tour)
 	uint32_t channel, engine;
 
 	say("channel",
-	    rm_alloc(&tour->client, tour->device, HOPPER_CHANNEL_GPFIFO_A, NULL, 0, &channel));
-	say("engine", rm_alloc(&tour->client, channel, HOPPER_COMPUTE_A, NULL, 0, &engine));
+	    rm_alloc(&tour->client, tour->device, TURING_CHANNEL_GPFIFO_A, NULL, 0, &channel));
+	say("engine", rm_alloc(&tour->client, channel, TURING_COMPUTE_A, NULL, 0, &engine));
 	idle(tour, channel);
 	events(tour);
 	share_and_dup(tour);

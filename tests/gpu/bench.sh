@@ -16,6 +16,7 @@
 # Leaves the GPU's settings alone.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/checks.sh"
 build= json= diagnose=no options=()
 work=$(mktemp -d /tmp/mpu-gpu-bench.XXXXXX)
 
@@ -34,7 +35,7 @@ main() {
 		esac
 	done
 	build=$(cd "${build:-$here/../../build-static}" && pwd) || exit 1
-	take mpu-run && take mpu-agent && take mpud && compile && start_mpud || exit 1
+	take mpu-run mpu-agent mpud && compile && start_mpud || exit 1
 	uname -sr
 	head -n 1 /proc/driver/nvidia/version
 	nvidia-smi -L
@@ -46,43 +47,26 @@ main() {
 	python3 "$here/bench.py" ${json:+"$json"} "${options[@]}" "$work"
 }
 
-# take PROGRAM: copies it from wherever it lies in the build directory.
-take() {
-	local program
+compile() {
+	local root=$here/../.. filters
+	local parts=(supervisor/mpud-connect.c supervisor/kernel/notify.c filter/filter.c base/error.c)
 
-	program=$(find "$build" -type f -perm -u+x -name "$1" | head -n 1)
-	if [ -z "$program" ]; then
-		echo "no $1 under $build: cmake --preset static -DMPU_TESTS=ON," \
+	filters=$(find "$build" -name native.c | head -n 1)
+	if [ -z "$filters" ]; then
+		echo "no filter/native.c under $build: cmake --preset static -DMPU_TESTS=ON," \
 			"cmake --build --preset static --target mpu-run mpu-agent mpud"
 		return 1
 	fi
-	install -m 755 "$program" "$work/"
-}
-
-compile() {
-	local capability root=$here/../.. filters
-	local parts=(supervisor/mpud-connect.c supervisor/kernel/notify.c filter/filter.c base/error.c)
-
-	capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-	filters=$(find "$build" -name native.c | head -n 1)
-	[ -n "$filters" ] || { echo "no filter/native.c under $build" && return 1; }
 	gcc -O2 -D_GNU_SOURCE -shared -fPIC -o "$work/bench-shim.so" "$here/bench_shim.c" -ldl &&
 		gcc -O2 -D_GNU_SOURCE -shared -fPIC -I "$root" -o "$work/supervised-thread.so" \
 			"$here/supervised_thread.c" "${parts[@]/#/$root/}" "$filters" &&
-		nvcc -O2 -arch="sm_$capability" -I "$here" -Xlinker -rpath="$work" -o "$work/gpu-work" \
-			"$here/bench.cu" "$work/supervised-thread.so"
+		compile_cuda bench.cu gpu-work -I "$here" -Xlinker -rpath="$work" \
+			"$work/supervised-thread.so"
 }
 
 start_mpud() {
-	local tries
-
 	"$work/mpud" --socket="$work/mpud.sock" --log=warning &
-	for tries in {1..100}; do
-		[ -S "$work/mpud.sock" ] && return
-		sleep 0.1
-	done
-	echo "mpud does not start" >&2
-	return 1
+	wait_for test -S "$work/mpud.sock" || { echo "mpud does not start" && return 1; }
 }
 
 main "$@"

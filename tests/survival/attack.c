@@ -50,7 +50,7 @@ int attack_ioctl(const struct attack *attack, int fd, unsigned long request, voi
 /* EINTR and EAGAIN are tried again, as NVIDIA's libraries do. */
 void attack_ask_pids(const struct attack *attack, int fd)
 {
-	struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
+	struct get_pids_params params = {.id = TURING_COMPUTE_A};
 	struct nvos54_parameters call =
 	    attack_call(attack, NV2080_CTRL_CMD_GPU_GET_PIDS, &params, sizeof(params));
 	int result;

@@ -137,7 +137,7 @@ static void *ask_by_swapped(void *argument)
 	const struct attack *attack = argument;
 
 	for (;;) {
-		struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
+		struct get_pids_params params = {.id = TURING_COMPUTE_A};
 		struct nvos54_parameters call =
 		    attack_call(attack, NV2080_CTRL_CMD_GPU_GET_PIDS, &params, sizeof(params));
 		int result = attack_ioctl(attack, swapped, RM_CONTROL, &call);

@@ -173,7 +173,7 @@ static void *call_fake(void *argument)
 	const struct fake *fake = argument;
 
 	for (;;) {
-		struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
+		struct get_pids_params params = {.id = TURING_COMPUTE_A};
 		struct nvos54_parameters call = attack_call(
 		    fake->attack, NV2080_CTRL_CMD_GPU_GET_PIDS, &params, sizeof(params));
 		int result = attack_ioctl(fake->attack, fake->fd, RM_CONTROL, &call);

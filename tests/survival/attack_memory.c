@@ -59,7 +59,7 @@ static void prepare(struct trap *trap, struct attack *attack, bool asks_sessions
 	if (asks_sessions)
 		*sessions = (struct sessions_params){SESSIONS, 0, (uintptr_t)trap->list};
 	else
-		pids->id = HOPPER_COMPUTE_A;
+		pids->id = TURING_COMPUTE_A;
 	*trap->control =
 	    attack_call(attack, asks_sessions ? NVENC_SESSIONS : NV2080_CTRL_CMD_GPU_GET_PIDS,
 			trap->params, asks_sessions ? sizeof(*sessions) : sizeof(*pids));

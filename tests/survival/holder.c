@@ -15,10 +15,10 @@ static int hold(struct holder *holder, unsigned int mib)
 	if (!result)
 		result = rm_gpu_open(&holder->client, ids[0], &holder->gpu);
 	if (!result)
-		result = rm_alloc(&holder->client, holder->gpu.device, HOPPER_CHANNEL_GPFIFO_A,
+		result = rm_alloc(&holder->client, holder->gpu.device, TURING_CHANNEL_GPFIFO_A,
 				  NULL, 0, &channel);
 	if (!result)
-		result = rm_alloc(&holder->client, channel, HOPPER_COMPUTE_A, NULL, 0, &handle);
+		result = rm_alloc(&holder->client, channel, TURING_COMPUTE_A, NULL, 0, &handle);
 	if (!result)
 		result = rm_alloc(&holder->client, holder->gpu.device, NV01_MEMORY_LOCAL_USER,
 				  &memory, holder->rm.layout.memory_params_size, &handle);

@@ -98,7 +98,7 @@ static int call(struct caller *caller, uint32_t object, uint32_t cmd, void *para
 
 static void ask_pids(struct caller *caller)
 {
-	struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
+	struct get_pids_params params = {.id = TURING_COMPUTE_A};
 	int result = call(caller, caller->load->holder.gpu.subdevice, NV2080_CTRL_CMD_GPU_GET_PIDS, &params,
 			  sizeof(params), true);
 

@@ -14,7 +14,7 @@ static struct nvos54_parameters get_pids_api(const struct world *world,
 					     struct get_pids_params *params)
 {
 	params->idType = 0;
-	params->id = HOPPER_COMPUTE_A;
+	params->id = TURING_COMPUTE_A;
 	return (struct nvos54_parameters){.hClient = world->client.handle,
 					  .hObject = world->gpu.subdevice,
 					  .cmd = NV2080_CTRL_CMD_GPU_GET_PIDS,

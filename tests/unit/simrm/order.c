@@ -30,7 +30,7 @@ static int ask(int fd, struct ask ask)
 
 static void check_order(const char *version, bool size_first)
 {
-	struct get_pids_params params = {.id = HOPPER_COMPUTE_A};
+	struct get_pids_params params = {.id = TURING_COMPUTE_A};
 	struct world world;
 	int other;
 	struct ask right;
@@ -95,7 +95,7 @@ Test(simrm_order, of_refusals_where_the_size_is_checked_first)
 Test(simrm_order, params_that_cannot_be_written_are_found_after_the_work)
 {
 	/* Constants lie in memory that can be read and not written. */
-	static const struct get_pids_params constant = {.id = HOPPER_COMPUTE_A};
+	static const struct get_pids_params constant = {.id = TURING_COMPUTE_A};
 	struct nvos54_parameters api;
 	struct world world;
 

@@ -29,8 +29,8 @@ void world_compute(struct rm_client *client, const struct rm_gpu *gpu)
 {
 	uint32_t channel, engine;
 
-	cr_assert_eq(rm_alloc(client, gpu->device, HOPPER_CHANNEL_GPFIFO_A, NULL, 0, &channel), 0);
-	cr_assert_eq(rm_alloc(client, channel, HOPPER_COMPUTE_A, NULL, 0, &engine), 0);
+	cr_assert_eq(rm_alloc(client, gpu->device, TURING_CHANNEL_GPFIFO_A, NULL, 0, &channel), 0);
+	cr_assert_eq(rm_alloc(client, channel, TURING_COMPUTE_A, NULL, 0, &engine), 0);
 }
 
 void world_memory(struct rm_client *client, const struct rm_gpu *gpu, uint64_t bytes)
@@ -48,7 +48,7 @@ int world_pids(const struct rm_client *client, const struct rm_gpu *gpu,
 {
 	memset(params, 0xee, sizeof(*params));
 	params->idType = 0;
-	params->id = HOPPER_COMPUTE_A;
+	params->id = TURING_COMPUTE_A;
 	return rm_control(client, gpu->subdevice, NV2080_CTRL_CMD_GPU_GET_PIDS, params,
 			  sizeof(*params));
 }
