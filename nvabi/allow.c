@@ -166,12 +166,26 @@ static int place(struct loaded_row *loaded, const char *path, struct mpu_error *
 
 /* ---- The file ---- */
 
+/* Whose parameters lie behind a pointer is known of two escapes, and of nothing that can be added.
+ */
+static int check_use(const struct loaded_param *loaded, const char *path, struct mpu_error *error)
+{
+	if (loaded->param.use != POLICY_NESTED)
+		return 0;
+	return mpu_fail(error, EINVAL,
+			"%s:%u: %s is nested in no call that can be added: say in, out, inout, "
+			"null, value or fd-in",
+			path, loaded->line, loaded->param.field);
+}
+
 static int load(struct nvabi_allow *allow, FILE *file, const char *path, struct mpu_error *error)
 {
 	int rc = load_policy_lines(&allow->file, file, path, error);
 
 	for (uint32_t i = 0; !rc && i < allow->file.row_count; i++)
 		rc = place(&allow->file.row[i], path, error);
+	for (uint32_t i = 0; !rc && i < allow->file.param_count; i++)
+		rc = check_use(&allow->file.param[i], path, error);
 	if (!rc)
 		rc = check_policy(&allow->file, &nvabi_policy_tables, &nvabi_abi_tables, path, path,
 				  error);

@@ -397,8 +397,10 @@ remove() {
 		[ ! -e "$target/run/mpu" ]
 }
 
+# What the administrator has written goes too.
 purge() {
-	in_root apt-get purge -q -y '~c' && ! in_root dpkg-query -s mpu libnvabi0 libnvabi-dev &&
+	mkdir -p "$target/etc/mpu" && touch "$target/etc/mpu/allow" "$target/etc/mpu/runtime.conf" &&
+		in_root apt-get purge -q -y '~c' && ! in_root dpkg-query -s mpu libnvabi0 libnvabi-dev &&
 		list_files | diff "$work/before" -
 }
 

@@ -336,6 +336,8 @@ Test(allow, descriptions_that_do_not_hold_are_refused)
 {
 	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout nothing x.c\n", 2,
 			      "nothing is a field of no release");
+	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data nested - x.c\n", 2,
+			      "is nested in no call");
 	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout 8*8 x.c\n", 2,
 			      "8 is a field of no release");
 	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout dataBuffSize*4*4 x.c\n", 2,
