@@ -15,7 +15,7 @@ build=${MPU_FUZZ_BUILD:-$root/build-fuzz}
 : "${MPU_RESULTS:=/dev/null}"
 seconds=${1:-5}
 shift
-targets=${*:-version process-state config profile notification journal intake lxc-message}
+targets=${*:-version process-state config profile notification journal intake lxc-message allow}
 failed=0
 
 build_targets() {
@@ -29,6 +29,7 @@ options_of() {
 	case $1 in
 	version) echo -max_len=512 ;;
 	notification | journal | intake | lxc-message) echo -max_len=1024 -len_control=0 ;;
+	allow) echo "-max_len=1024 -dict=$here/allow.dict" ;;
 	*) echo "-max_len=4096 -dict=$here/json.dict" ;;
 	esac
 }
