@@ -5,7 +5,20 @@
 #include "supervisor/mpud/mpud.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+/* A service manager has ended the mpud before, and would soon give up on this one: with it would go the
+ * calls of all containers. Without the file fewer calls are allowed, and nothing else is amiss. */
+static bool goes_on_without(const struct mpud_options *options, const char *path)
+{
+	if (options->replace || !getenv("NOTIFY_SOCKET"))
+		return false;
+	log_error("mpud goes on, and allows no driver calls besides those that it knows to be "
+		  "needed, until that file is mended and mpud restarted",
+		  "file=%s", path);
+	return true;
+}
 
 /* Before anything is begun or taken over: should it be bad, the mpud that runs goes on. The default
  * is root's only, since an ordinary user's mpud is not the administrator's. */
@@ -20,7 +33,7 @@ static int read_allowed(struct mpud_options *options)
 	if (result) {
 		log_error(error.text, "error=%d check=\"mpuctl abi policy VERSION --allow=%s\"",
 			  error.code, path);
-		return 1;
+		return goes_on_without(options, path) ? 0 : 1;
 	}
 	log_info("driver calls are allowed besides those that mpu knows to be needed",
 		 "file=%s rows=%u", path, nvabi_allow_rows(options->allowed));

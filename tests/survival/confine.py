@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from worlds import find_programs, world  # noqa: I001
 from mpud_state import EXECUTORS_KEPT, wait_settled
@@ -164,6 +165,19 @@ def hand_over(made, *argv, words=None):
         stdin=subprocess.DEVNULL)
 
 
+@contextmanager
+def hand_over_later(made):
+    """A command whose listener is with mpud, and that begins when it gets a line."""
+    box = subprocess.Popen(
+        [programs.mpu_run, "--pid-ns", f"--socket={made.manager.path}", f"--dev-root={made.gpu}",
+         "--", "sh", "-c", 'echo ready; read _; exec "$@"', "-", *gpu_ps(made)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=die_with_parent)
+    expect_equal(box.stdout.readline(), "ready\n", "the first line")
+    yield box
+    box.wait(timeout=60)
+
+
 def gpu_ps(made):
     return [programs.gpu_ps, f"--dev-root={made.gpu}"]
 
@@ -199,6 +213,22 @@ def test_an_mpud_that_confines_all_takes_nobody_on_a_branch_that_no_table_knows(
             done = hand_over(made, "true", words=words)
             expect_equal(done.returncode, 125, f"{words}: exit status ({done.stderr})")
             expect("cannot confine to compute on driver 999.10.01" in done.stderr, done.stderr)
+
+
+def test_a_service_manager_s_mpud_goes_on_without_a_bad_file_of_rows():
+    """It would be started anew a few times, and then all containers' calls would fail."""
+    with world(programs) as made:
+        rows = Path(made.gpu + ".allow")
+        rows.write_text("control NV2080_CTRL_CMD_CE_GET_CAPS compute execute nothing said of its pointer\n")
+        with hand_over_later(made) as box:
+            made.manager.options.append(f"--allow={rows}")
+            made.manager.restart()
+            said = made.manager.tail()
+            expect(f"{rows}:1: " in said and "mpud goes on" in said, said)
+            expect_equal(made.state().listeners, 1, "listeners that mpud has kept")
+            expect_equal(box.communicate("\n", timeout=60)[1], "", "what gpu-ps says of trouble")
+            expect_equal(box.returncode, 0, "exit status of gpu-ps")
+        rows.unlink()
 
 
 def test_after_another_driver_was_loaded_mpud_takes_nobody_who_is_to_be_confined():
