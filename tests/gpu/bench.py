@@ -1,12 +1,13 @@
 """Runs the workloads of bench.sh in every variant, one round after the other, and prints one table.
 
-  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] [--confine] PROGRAMS
+  bench.py [--json=FILE] [--quick] [--scale=PART] [--only=WORDS] [--variants=WORDS] [--confine] PROGRAMS
 
 PROGRAMS is the directory with mpu-run, mpu-agent and gpu-work. --confine: bare, plain and confined, which
 has bars of its own.
 
 Programs are run whole: a value is the time of a run, or what the program measured of its own work; the
-ratio is the median of the ratios of a round's runs to its bare run, its spread the quartiles of these.
+ratio is the median of the ratios of a round's runs to its bare run, its spread the quartiles of these. The
+last column is the 95 % confidence interval of their mean.
 Work that lasts is measured between threads of one process: see bench_lasting.py.
 """
 import json
@@ -80,6 +81,7 @@ def variants(programs, confine):
         return supervised | {
             "mpu-run --confine": [f"{programs}/mpu-run", "--confine=compute,utility", "--"]}
     return supervised | {
+        "bare again": [],
         "mpu-run --pid-ns": [f"{programs}/mpu-run", "--pid-ns", "--"],
         "floor loop": [f"{programs}/mpu-agent", "--sync", "--"],
         "agent without sync wake-up": [f"{programs}/mpu-agent", "--"],
@@ -129,17 +131,18 @@ def report(workload, values):
     bare = values["bare"]
     rows = []
     print(f"\n{workload.name + f' ({len(bare)} rounds)':<46}{'median ms':>10}"
-          f"{'quartiles':>21}{'ratio':>9}{'quartiles':>17}")
+          f"{'quartiles':>21}{'ratio':>9}{'quartiles':>17}{'mean':>17}")
     for name, own in values.items():
         ratios = [value / base for value, base in zip(own, bare)]
         ratio = statistics.median(ratios)
         row = {"workload": workload.name, "variant": name, "median_ms": statistics.median(own),
                "quartiles_ms": quartiles(own), "ratio": ratio, "ratio_quartiles": quartiles(ratios),
-               "values_ms": own}
+               "values_ms": own, **bench_lasting.mean_of(ratios)}
         bar = judge(workload, row)
         print(f"  {name:<44}{row['median_ms']:>10.3f}{row['quartiles_ms'][0]:>11.3f}"
               f"{row['quartiles_ms'][1]:>10.3f}{ratio:>9.4f}{row['ratio_quartiles'][0]:>9.4f}"
-              f"{row['ratio_quartiles'][1]:>8.4f}{bar}", flush=True)
+              f"{row['ratio_quartiles'][1]:>8.4f}{row['interval'][0]:>9.4f}{row['interval'][1]:>8.4f}{bar}",
+              flush=True)
         rows.append(row)
     return rows
 
@@ -177,7 +180,9 @@ def main():
     options = {word.split("=")[0]: word.partition("=")[2] for word in sys.argv[1:-1]}
     programs = sys.argv[-1]
     confine = "--confine" in options
-    prefixes = variants(programs, confine)
+    wanted = ("bare", *filter(None, options.get("--variants", "").split(",")))
+    prefixes = {name: prefix for name, prefix in variants(programs, confine).items()
+                if len(wanted) == 1 or name in wanted}
     words = tuple(options.get("--only", "").split(","))
     rows = []
     scale = float(options.get("--scale", 1))

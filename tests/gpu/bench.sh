@@ -10,6 +10,7 @@
 #   --quick        two rounds: shows that it works
 #   --scale=PART   that part of the rounds, such as 0.5
 #   --only=WORDS   workloads whose names begin with one of these words
+#   --variants=WORDS   whole programs: these and bare, such as mpu-run or `floor loop`
 #   --confine      bare, plain and confined instead of all these
 #   --diagnose     instead: takes runs of nvidia-smi and of a CUDA program's start-up apart
 #
@@ -28,7 +29,7 @@ main() {
 		case $argument in
 		--json=*) json=$argument ;;
 		--diagnose) diagnose=yes ;;
-		--quick | --only=* | --scale=* | --confine) options+=("$argument") ;;
+		--quick | --only=* | --scale=* | --variants=* | --confine) options+=("$argument") ;;
 		-h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
 		-*) echo "$0: unknown option $argument; see --help" >&2 && exit 2 ;;
 		*) build=$argument ;;

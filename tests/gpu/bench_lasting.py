@@ -3,7 +3,7 @@
 One process differs from the next by more than what is looked for: two bare ones by 2 % and more, where their
 memory lies, for one. So the threads of one process do the same work in turn, a block each, on one CPU and one
 GPU: some bare, others under a filter and mpud, as a container's threads are. That is one set; each set is a new
-process. The variant `bare, again` shows what can be told apart.
+process. The variant `bare again` shows what can be told apart.
 """
 import math
 import os
@@ -14,7 +14,7 @@ CPU = max(os.sched_getaffinity(0))
 # What is measured, and what the programs call it.
 VARIANTS = {
     "bare": "bare",
-    "bare, again": "bare-again",
+    "bare again": "bare-again",
     "mpu": "pids",
     "mpu, confined": "confine-compute",
     "agent without sync wake-up": "agent",
@@ -65,18 +65,21 @@ def ratio_of(values, name):
     return statistics.median(own / bare for own, bare in zip(values[name], values["bare"]))
 
 
-def summary(sets, name, size):
-    """What is told of a variant: the milliseconds of one step, the median ratio over the sets, the 95 %
-    confidence interval of their mean, and each."""
-    ratios = [ratio_of(values, name) for values in sets]
+def mean_of(ratios):
+    """Their geometric mean, and its 95 % confidence interval."""
     logs = [math.log(ratio) for ratio in ratios]
-    half = 0.0
+    mean, half = statistics.mean(logs), 0.0
     if len(logs) > 1:
-        half = (STUDENT[min(len(logs) - 2, len(STUDENT) - 1)] * statistics.stdev(logs)
-                / math.sqrt(len(logs)))
-    mean = statistics.mean(logs)
+        wide = STUDENT[len(logs) - 2] if len(logs) - 2 < len(STUDENT) else 2.0
+        half = wide * statistics.stdev(logs) / math.sqrt(len(logs))
+    return {"mean": math.exp(mean), "interval": (math.exp(mean - half), math.exp(mean + half))}
+
+
+def summary(sets, name, size):
+    """What is told of a variant: the milliseconds of one step, the median ratio over the sets, their mean,
+    and each."""
+    ratios = [ratio_of(values, name) for values in sets]
     return {"variant": name,
             "step_ms": statistics.median(took for values in sets for took in values[name]) / size,
-            "ratio": statistics.median(ratios), "mean": math.exp(mean),
-            "interval": (math.exp(mean - half), math.exp(mean + half)), "ratios": ratios,
+            "ratio": statistics.median(ratios), **mean_of(ratios), "ratios": ratios,
             "blocks_ms": [values[name] for values in sets]}
