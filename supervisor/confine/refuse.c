@@ -25,10 +25,23 @@ const char *refused_name(struct nvabi_abi *abi, uint32_t kind, uint32_t number)
 	return NULL;
 }
 
+/* What the container would need. Where it has the word, the rule is refused for what else it asks.
+ */
+static const char *needs(const struct nvabi_rule *rule, uint32_t confine,
+			 char words[MPU_CONFINE_TEXT])
+{
+	if (!rule)
+		return "?";
+	if (!(rule->capabilities & confine & NVABI_CAPS))
+		return mpu_confine_words(rule->capabilities, words);
+	if (confine & MPU_CONFINE_STRICT && (rule->pattern || rule->way == NVABI_WAY_CONTINUE))
+		return "no-strict";
+	return rule->way == NVABI_WAY_FIRMWARE ? "the-open-kernel-module" : "other-parameters";
+}
+
 static void log_first(unsigned int level, const char *label, uint32_t confine,
 		      const struct nvabi_version *driver, const struct refused_call *call)
 {
-	const struct nvabi_rule *rule = call->rule;
 	char words[MPU_CONFINE_TEXT];
 	struct nvabi_abi *abi = NULL;
 	const char *name;
@@ -40,8 +53,7 @@ static void log_first(unsigned int level, const char *label, uint32_t confine,
 		 confine & MPU_CONFINE_LOG ? "a driver call that would be refused"
 					   : "a driver call was refused",
 		 "container=%s %s=0x%x name=%s needs=%s", label, refused_kind_name(call->kind),
-		 call->number, name ? name : "?",
-		 rule ? mpu_confine_words(rule->capabilities, words) : "?");
+		 call->number, name ? name : "?", needs(call->rule, confine, words));
 	nvabi_abi_close(abi);
 }
 

@@ -93,6 +93,24 @@ static const struct option long_options[] = {
     {0},
 };
 
+/* The values that an option takes, for who gave another. */
+static const char *const takes[] = {
+    [OPTION_SOCKET - OPTION_SOCKET] = "an absolute path",
+    [OPTION_SOCKET_GROUP - OPTION_SOCKET] = "a group's name or number",
+    [OPTION_LXC_SOCKET - OPTION_SOCKET] = "an absolute path",
+    [OPTION_METRICS - OPTION_SOCKET] = "unix:/PATH, or a loopback port as 127.0.0.1:9402",
+    [OPTION_VIEW - OPTION_SOCKET] = "container or host",
+    [OPTION_POLICY - OPTION_SOCKET] = "auto, always or off",
+    [OPTION_SHARED_PIDS - OPTION_SOCKET] = "allow or deny",
+    [OPTION_ALLOW - OPTION_SOCKET] = "a file's name",
+    [OPTION_DRIVER_VERSION - OPTION_SOCKET] = "a driver version, such as 535.104.05",
+    [OPTION_DEV_ROOT - OPTION_SOCKET] = "a directory",
+    [OPTION_WATCHDOG - OPTION_SOCKET] = "1 to 3600 seconds",
+    [OPTION_USER - OPTION_SOCKET] = "a user's name",
+    [OPTION_SANDBOX - OPTION_SOCKET] = "on, log or off",
+    [OPTION_LOG - OPTION_SOCKET] = "error, warning, info or debug",
+};
+
 static bool parse_count(const char *word, unsigned int most, unsigned int *count)
 {
 	char *end;
@@ -164,6 +182,25 @@ static bool set_option(int id, const char *value, struct mpud_options *options,
 	return false;
 }
 
+/* getopt's own words would not say what to do. */
+static void say_unknown(int id, const char *word)
+{
+	if (id == ':')
+		fprintf(stderr, "mpud: %s needs a value (see mpud --help)\n", word);
+	else if (optopt >= OPTION_SOCKET)
+		fprintf(stderr, "mpud: %.*s takes no value (see mpud --help)\n",
+			(int)strcspn(word, "="), word);
+	else
+		fprintf(stderr, "mpud: unknown option %s (see mpud --help)\n", word);
+}
+
+static void say_bad(int id, const char *name, const struct mpu_error *error)
+{
+	fprintf(stderr, "mpud: --%s does not take %.256s: %s%s\n", name,
+		*optarg ? optarg : "nothing", error->code ? error->text : "it takes ",
+		error->code ? "" : takes[id - OPTION_SOCKET]);
+}
+
 int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 {
 	struct mpu_error error = {0};
@@ -171,17 +208,18 @@ int mpud_options_parse(int argc, char **argv, struct mpud_options *options)
 
 	*options = (struct mpud_options){.watchdog = 5};
 	log_set_level(LOG_LEVEL_INFO);
-	while ((id = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":", long_options, &index)) != -1) {
 		if (id == OPTION_HELP)
 			return fputs(usage, stdout) < 0;
 		if (id == OPTION_VERSION)
 			return puts("mpud " MPU_VERSION) < 0;
-		if (id == '?')
+		if (id == '?' || id == ':') {
+			say_unknown(id, argv[optind - 1]);
 			return 1;
+		}
 		if (!set_option(id, optarg, options, &error)) {
-			fprintf(stderr, "mpud: --%s does not take %s: %s\n",
-				long_options[index].name, optarg,
-				error.code ? error.text : "see mpud --help");
+			say_bad(id, long_options[index].name, &error);
 			return 1;
 		}
 	}

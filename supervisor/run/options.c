@@ -213,7 +213,7 @@ static int apply(int id, struct run_options *options)
 	case OPTION_TRACE:
 		options->trace = true;
 		options->trace_path = optarg;
-		return -1;
+		return !optarg || *optarg ? -1 : bad_value(id, optarg, "a file's name");
 	case OPTION_TRACE_FORMAT:
 		return parse_two(OPTION_TRACE_FORMAT, optarg, "json", "text",
 				 &options->trace_json);
@@ -247,6 +247,9 @@ static int refuse(int id, char *const *argv)
 
 	if (id == ':')
 		fprintf(stderr, "mpu-run: %s needs a value (see mpu-run --help)\n", word);
+	else if (strncmp(word, "--", 2) == 0 && optopt)
+		fprintf(stderr, "mpu-run: %.*s takes no value (see mpu-run --help)\n",
+			(int)strcspn(word, "="), word);
 	else if (strncmp(word, "--", 2))
 		fprintf(stderr, "mpu-run: unknown option -%c (see mpu-run --help; options of the "
 				"command stand behind --)\n",

@@ -142,7 +142,8 @@ def test_what_no_capability_has_is_refused_and_what_one_has_needs_it():
 def test_strict_pins_nothing():
     with Simrm(programs, RELEASE) as simrm:
         set_alarm(simrm, RELEASE)
-        lines, _ = run(command(simrm, EVERYTHING + ",strict"), simrm, "pinned")
+        lines, said = run(command(simrm, EVERYTHING + ",strict"), simrm, "pinned")
+        expect("name=NV01_MEMORY_SYSTEM_OS_DESCRIPTOR needs=no-strict" in said, said[-400:])
         expect_equal(lines, ["pin pages: status 0x22", "pin pages that are not there: status 0x22"],
                      "strict")
         seen = expect_no_breach(simrm)
