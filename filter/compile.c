@@ -16,11 +16,7 @@ static int write_program(FILE *out, unsigned int kind, const char *name)
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
-	fprintf(out, "\nstatic struct sock_filter %s[] = {\n", name);
-	for (unsigned short i = 0; i < program.length; i++)
-		fprintf(out, "\t{0x%04x, %u, %u, 0x%08x},\n", program.code[i].code,
-			program.code[i].jt, program.code[i].jf, program.code[i].k);
-	fprintf(out, "};\n");
+	filter_program_write(&program, name, out);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* A BPF program; owns code, which filter_program_free() or cleanup_filter gives back. */
 struct filter_program {
@@ -18,6 +19,9 @@ struct filter_program {
 
 void filter_program_free(struct filter_program *program);
 #define cleanup_filter __attribute__((cleanup(filter_program_free)))
+
+/* Writes PROGRAM to OUT as C: an array NAME. */
+void filter_program_write(const struct filter_program *program, const char *name, FILE *out);
 
 /* What a filter shows: the calls that carry PIDs, or all that a confined container has to be
  * watched for; FILTER_CONFINE_COMPUTE lets those of UVM's through that CUDA makes all the time

@@ -8,16 +8,14 @@ static int write_program(FILE *out, unsigned int metrics, unsigned int role)
 {
 	cleanup_filter struct filter_program program = {0};
 	int result = sandbox_make((enum sandbox_role)role, metrics, &program);
+	char name[32];
 
 	if (result) {
 		fprintf(stderr, "cannot make a sandbox: %s\n", strerror(-result));
 		return 1;
 	}
-	fprintf(out, "\nstatic struct sock_filter code_%u_%u[] = {\n", metrics, role);
-	for (unsigned short i = 0; i < program.length; i++)
-		fprintf(out, "\t{0x%04x, %u, %u, 0x%08x},\n", program.code[i].code,
-			program.code[i].jt, program.code[i].jf, program.code[i].k);
-	fprintf(out, "};\n");
+	snprintf(name, sizeof(name), "code_%u_%u", metrics, role);
+	filter_program_write(&program, name, out);
 	return 0;
 }
 
