@@ -1,4 +1,5 @@
 """runc and crun by themselves: a patched config, and the prestart hook alone."""
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ CGROUP2 = ["unshare", "-m", "sh", "-c",
            "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"", "-"]
 RUNTIMES = {"runc": ["runc"], "crun": [*CGROUP2, "crun", "--cgroup-manager=disabled"]}
 world = None
-count = 0
+count = itertools.count(1)
 
 
 def start():
@@ -26,9 +27,8 @@ def stop():
 
 
 def unique(name):
-    global count
-    count += 1
-    return f"mpu-{name}-{os.getpid()}-{count}"
+    """Also for threads that ask at once."""
+    return f"mpu-{name}-{os.getpid()}-{next(count)}"
 
 
 def hook(*arguments, **kwargs):
