@@ -2,13 +2,20 @@
 
 #include "base/cleanup.h"
 #include "nvabi/load-policy.h"
+#include "nvabi/pids.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#ifndef FUSE_SUPER_MAGIC /* Linux 5.14 */
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
 
 enum { MOST_TEXT = 1 << 20 };
 
@@ -19,12 +26,28 @@ struct nvabi_allow {
 
 /* ---- Who wrote it ---- */
 
+/* There a file can be anybody's and say that it is root's: /proc/PID/environ, or what FUSE shows.
+ */
+static bool says_who_owns(int fd)
+{
+	struct statfs status;
+
+	return !fstatfs(fd, &status) && status.f_type != PROC_SUPER_MAGIC &&
+	       status.f_type != FUSE_SUPER_MAGIC;
+}
+
 static int check_writers(int fd, const char *path, struct mpu_error *error)
 {
 	struct stat status;
 
 	if (fstat(fd, &status))
 		return mpu_fail(error, errno, "%s: %s", path, strerror(errno));
+	if (!says_who_owns(fd))
+		return mpu_fail(
+		    error, EACCES,
+		    "%s: lies where nobody can tell who wrote it (procfs, FUSE): copy it "
+		    "to /etc/mpu",
+		    path);
 	if (!S_ISREG(status.st_mode))
 		return mpu_fail(error, EACCES, "%s: is no regular file", path);
 	if (status.st_uid && status.st_uid != geteuid())
@@ -47,7 +70,8 @@ static int check_writers(int fd, const char *path, struct mpu_error *error)
 static const struct nvabi_policy_row *find_own(const struct nvabi_policy_row *row)
 {
 	for (uint32_t i = 0; i < nvabi_policy_tables.row_count; i++)
-		if (load_policy_same_call(&nvabi_policy_tables.row[i], row))
+		if (!(nvabi_policy_tables.row[i].flags & POLICY_PATTERN) &&
+		    load_policy_same_call(&nvabi_policy_tables.row[i], row))
 			return &nvabi_policy_tables.row[i];
 	return NULL;
 }
@@ -59,8 +83,6 @@ static const char *widen(struct nvabi_policy_row *row, const struct nvabi_policy
 					   "its way is continue, as mpu has it",
 					   "its way is firmware, as mpu has it"};
 
-	if (row->flags & POLICY_PATTERN)
-		return "a pattern is mpu's own";
 	if (row->way != own->way)
 		return ways[own->way];
 	if (row->flags & POLICY_NUMBERED &&
@@ -70,28 +92,6 @@ static const char *widen(struct nvabi_policy_row *row, const struct nvabi_policy
 	row->flags = own->flags | POLICY_ADDED | POLICY_WIDENS;
 	row->number = own->number;
 	row->size = own->size;
-	return NULL;
-}
-
-static bool is_for_firmware(const struct nvabi_policy_row *row)
-{
-	for (uint32_t i = 0; i < nvabi_policy_tables.row_count; i++) {
-		const struct nvabi_policy_row *own = &nvabi_policy_tables.row[i];
-
-		if (own->kind == row->kind && own->flags & POLICY_PATTERN &&
-		    own->way == NVABI_WAY_FIRMWARE && (row->number & own->mask) == own->number)
-			return true;
-	}
-	return false;
-}
-
-static const char *refuse_control(const struct nvabi_policy_row *row)
-{
-	if (row->way == NVABI_WAY_CONTINUE)
-		return "a control is made from a copy: its way is execute";
-	if (row->way == NVABI_WAY_FIRMWARE && row->flags & POLICY_NUMBERED && !is_for_firmware(row))
-		return "the kernel module does not hand controls of this number unread to the "
-		       "GPU's firmware: its way is execute";
 	return NULL;
 }
 
@@ -141,8 +141,15 @@ static const char *refuse_new(const struct nvabi_policy_row *row)
 		return "a pattern would allow calls that nobody has looked at: give each a row";
 	if (row->flags & POLICY_ARRAY)
 		return "only mpu's own rows may leave the size of parameters open";
+	if (row->kind == NVABI_CONTROL && row->way == NVABI_WAY_CONTINUE)
+		return "a control is made from a copy: its way is execute";
+	if (row->kind == NVABI_CONTROL && row->flags & POLICY_NUMBERED &&
+	    (!row->size || row->size > POLICY_MOST_BYTES))
+		return "a control without a name wants the size of its parameters, 1 byte to 1 "
+		       "MiB: "
+		       "NUMBER:SIZE";
 	if (row->kind == NVABI_CONTROL)
-		return refuse_control(row);
+		return NULL;
 	if (row->flags & POLICY_NUMBERED)
 		return "only a control can be allowed by its number: write the call's name";
 	if (row->kind == NVABI_UVM && row->way != NVABI_WAY_CONTINUE)
@@ -166,16 +173,29 @@ static int place(struct loaded_row *loaded, const char *path, struct mpu_error *
 
 /* ---- The file ---- */
 
-/* Whose parameters lie behind a pointer is known of two escapes, and of nothing that can be added.
- */
+/* Whose parameters lie behind a pointer is known of two escapes, and which descriptors the driver
+ * makes of one: of nothing that can be added. */
 static int check_use(const struct loaded_param *loaded, const char *path, struct mpu_error *error)
 {
-	if (loaded->param.use != POLICY_NESTED)
+	const struct nvabi_policy_param *param = &loaded->param;
+	const bool makes_descriptor =
+	    param->use == POLICY_DESCRIPTOR && param->directions & NVABI_OUT;
+
+	if (param->use != POLICY_NESTED && !makes_descriptor)
 		return 0;
-	return mpu_fail(error, EINVAL,
-			"%s:%u: %s is nested in no call that can be added: say in, out, inout, "
-			"null, value or fd-in",
-			path, loaded->line, loaded->param.field);
+	return mpu_fail(
+	    error, EINVAL,
+	    "%s:%u: %s is %s no call that can be added: say in, out, inout, null, value or "
+	    "fd-in",
+	    path, loaded->line, param->field,
+	    makes_descriptor ? "a descriptor that the driver makes in" : "nested in");
+}
+
+static bool is_translated(const struct nvabi_version *release, uint32_t control)
+{
+	struct nvabi_pids pids;
+
+	return !nvabi_pids_compose(release, &pids) && nvabi_pids_find(&pids, control);
 }
 
 static int load(struct nvabi_allow *allow, FILE *file, const char *path, struct mpu_error *error)
@@ -187,8 +207,8 @@ static int load(struct nvabi_allow *allow, FILE *file, const char *path, struct 
 	for (uint32_t i = 0; !rc && i < allow->file.param_count; i++)
 		rc = check_use(&allow->file.param[i], path, error);
 	if (!rc)
-		rc = check_policy(&allow->file, &nvabi_policy_tables, &nvabi_abi_tables, path, path,
-				  error);
+		rc = check_policy(&allow->file, &nvabi_policy_tables, &nvabi_abi_tables,
+				  is_translated, path, path, error);
 	return rc ? rc
 		  : load_policy_finish(&allow->file, &nvabi_policy_tables, &allow->tables, error);
 }

@@ -15,6 +15,7 @@ struct place {
 struct check {
 	const struct loaded_policy *policy;
 	const struct nvabi_policy_tables *base;
+	policy_translates *translates;
 	const char *rows, *params;
 	bool *row_found, *param_found, *count_found;
 	struct mpu_error *error;
@@ -149,13 +150,32 @@ static int check_base_params(struct check *check, const struct nvabi_field *fiel
 	return 0;
 }
 
+/* What a row of a file cannot let through: nobody would translate it, or it is the proxy's. */
+static const char *what_holds_it_back(const struct check *check, const struct nvabi_field *field)
+{
+	if (check->row->row.kind == NVABI_CONTROL && field->role == NVABI_ROLE_PID &&
+	    !check->translates(nvabi_abi_release(check->abi, NULL), check->call->number))
+		return "is a process id, which mpu would not translate there";
+	if (check->row->row.kind == NVABI_UVM &&
+	    (field->role == NVABI_ROLE_CLIENT || field->role == NVABI_ROLE_OBJECT))
+		return "names an object of RM, and those are the proxy's: it needs code of mpu's";
+	return NULL;
+}
+
 /* A field of the parameters: marks the params that speak of it. */
 static int check_field(const struct nvabi_field *field, void *context)
 {
 	struct check *check = context;
+	const char *held =
+	    check->row->row.flags & POLICY_ADDED ? what_holds_it_back(check, field) : NULL;
 	bool listed = false;
-	int rc = check_own_params(check, field, &listed);
+	int rc;
 
+	if (held)
+		return refuse_row(check, held, field->name);
+	if (check->row->row.way == NVABI_WAY_CONTINUE)
+		return 0;
+	rc = check_own_params(check, field, &listed);
 	if (!rc && !listed)
 		rc = check_base_params(check, field, &listed);
 	if (!rc && !listed && asks_for_rule(field))
@@ -212,10 +232,69 @@ static int check_unknown(struct check *check)
 			  row->name);
 }
 
+/* A row of its own takes NUMBER out of mpu's patterns, and must take nothing away by that. */
+static int check_patterns(struct check *check, uint32_t number)
+{
+	const struct nvabi_policy_row *row = &check->row->row;
+	bool is_for_firmware = false;
+
+	for (uint32_t i = 0; i < check->base->row_count; i++) {
+		const struct nvabi_policy_row *own = &check->base->row[i];
+
+		if (own->kind != row->kind || !(own->flags & POLICY_PATTERN) ||
+		    (number & own->mask) != own->number)
+			continue;
+		if (own->capabilities & ~row->capabilities)
+			return refuse_row(
+			    check,
+			    "is allowed by mpu already, to more capabilities (mpuctl abi "
+			    "policy VERSION): name these too",
+			    row->name);
+		is_for_firmware |= own->way == NVABI_WAY_FIRMWARE;
+	}
+	if (row->way != NVABI_WAY_FIRMWARE || is_for_firmware)
+		return 0;
+	return refuse_row(
+	    check,
+	    "is no control that the kernel module hands unread to the GPU's firmware: "
+	    "its way is execute",
+	    row->name);
+}
+
+/* Another row of the file is for the call of this one, by its name or its number. */
+static int check_alone(struct check *check, uint32_t at, const struct nvabi_call *call)
+{
+	for (uint32_t i = 0; i < at; i++)
+		if (allows(&check->policy->row[i].row, call))
+			return refuse_row(check, "has a row already", call->name);
+	return 0;
+}
+
+static int check_added(struct check *check, uint32_t at, const struct nvabi_call *call)
+{
+	int rc = check_patterns(check, call->number);
+
+	return rc ? rc : check_alone(check, at, call);
+}
+
+static int check_fields(struct check *check, const struct nvabi_call *call)
+{
+	int rc = call->structure
+		     ? nvabi_abi_fields(check->abi, call->structure, true, check_field, check)
+		     : -ENOENT;
+
+	if (rc == -ENOENT)
+		return check_unknown(check);
+	if (rc && !check->error->text[0])
+		return refuse_row(check, "cannot be looked through", call->structure);
+	return rc;
+}
+
 static int check_call(struct check *check, uint32_t at, const struct nvabi_call *call)
 {
 	const struct nvabi_policy_row *row = &check->policy->row[at].row;
 	bool numbered = (row->flags & (POLICY_NUMBERED | POLICY_PATTERN)) == POLICY_NUMBERED;
+	int rc;
 
 	check->row = &check->policy->row[at];
 	check->call = call;
@@ -223,12 +302,11 @@ static int check_call(struct check *check, uint32_t at, const struct nvabi_call 
 	check->pointers = check->descriptors = check->returned = check->places = 0;
 	if (numbered && row->size && row->size != call->size)
 		return refuse_row(check, "has parameters of another size", call->name);
-	if (row->way == NVABI_WAY_CONTINUE || row->kind == NVABI_MEMORY_CLASS ||
-	    row->flags & POLICY_WIDENS)
+	if (row->kind == NVABI_MEMORY_CLASS || row->flags & POLICY_WIDENS ||
+	    (row->way == NVABI_WAY_CONTINUE && !(row->flags & POLICY_ADDED)))
 		return 0;
-	if (!call->structure)
-		return check_unknown(check);
-	return nvabi_abi_fields(check->abi, call->structure, true, check_field, check);
+	rc = row->flags & POLICY_ADDED ? check_added(check, at, call) : 0;
+	return rc ? rc : check_fields(check, call);
 }
 
 static int by_order(const void *a, const void *b)
@@ -258,10 +336,13 @@ static int check_release(struct check *check, const struct nvabi_abi_tables *abi
 {
 	struct nvabi_call call;
 	uint32_t cursor = 0;
-	int rc = 0;
+	int rc;
 
-	if (nvabi_abi_open_from(abi, version, &check->abi))
+	rc = nvabi_abi_open_from(abi, version, &check->abi);
+	if (rc == -ENOENT)
 		return 0; /* closed majors have none */
+	if (rc)
+		return mpu_fail(check->error, -rc, "%s: no memory", check->rows);
 	while (!rc && nvabi_abi_next(check->abi, &cursor, &call)) {
 		for (uint32_t i = 0; !rc && i < check->policy->row_count; i++)
 			if (allows(&check->policy->row[i].row, &call))
@@ -271,7 +352,7 @@ static int check_release(struct check *check, const struct nvabi_abi_tables *abi
 	}
 	nvabi_abi_close(check->abi);
 	check->abi = NULL;
-	return rc > 0 || rc == -ENOENT ? 0 : rc;
+	return rc;
 }
 
 static int check_absent(struct check *check, uint32_t at)
@@ -281,6 +362,8 @@ static int check_absent(struct check *check, uint32_t at)
 		return 0;
 	if (!(check->row->row.flags & POLICY_NUMBERED))
 		return refuse_row(check, "is a call of no release", check->row->row.name);
+	if (check->row->row.flags & POLICY_ADDED && check_patterns(check, check->row->row.number))
+		return -EINVAL;
 	return check_unknown(check);
 }
 
@@ -307,8 +390,9 @@ static int check_all_found(struct check *check)
 
 static int check_releases(const struct loaded_policy *policy,
 			  const struct nvabi_policy_tables *base,
-			  const struct nvabi_abi_tables *abi, const struct nvabi_version *only,
-			  const char *rows, const char *params, struct mpu_error *error)
+			  const struct nvabi_abi_tables *abi, policy_translates *translates,
+			  const struct nvabi_version *only, const char *rows, const char *params,
+			  struct mpu_error *error)
 {
 	const uint32_t count = policy->row_count + policy->param_count + 1;
 	cleanup_free bool *row_found = calloc(count, sizeof(bool));
@@ -316,6 +400,7 @@ static int check_releases(const struct loaded_policy *policy,
 	cleanup_free bool *count_found = calloc(count, sizeof(bool));
 	struct check check = {.policy = policy,
 			      .base = base,
+			      .translates = translates,
 			      .rows = rows,
 			      .params = params,
 			      .row_found = row_found,
@@ -334,10 +419,10 @@ static int check_releases(const struct loaded_policy *policy,
 }
 
 int check_policy(const struct loaded_policy *policy, const struct nvabi_policy_tables *base,
-		 const struct nvabi_abi_tables *abi, const char *rows, const char *params,
-		 struct mpu_error *error)
+		 const struct nvabi_abi_tables *abi, policy_translates *translates,
+		 const char *rows, const char *params, struct mpu_error *error)
 {
-	return check_releases(policy, base, abi, NULL, rows, params, error);
+	return check_releases(policy, base, abi, translates, NULL, rows, params, error);
 }
 
 int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,
@@ -345,5 +430,5 @@ int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_t
 {
 	static const struct nvabi_policy_tables none = {0};
 
-	return check_releases(policy, &none, abi, version, "policy", "policy-params", error);
+	return check_releases(policy, &none, abi, NULL, version, "policy", "policy-params", error);
 }

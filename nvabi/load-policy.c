@@ -76,6 +76,8 @@ static int parse_name(const struct table_line *line, struct nvabi_policy_row *ro
 		return table_refuse(line, error, "'%s' is no name", name);
 	if (which)
 		*mark++ = '\0';
+	if (!*name)
+		return table_refuse(line, error, "there is no name");
 	if (which == '[')
 		row->flags = POLICY_ARRAY;
 	else if (which == '=' || which == ':' || which == '/')
@@ -264,7 +266,7 @@ static int read_param(const struct table_line *line, void *context, struct mpu_e
 	struct loaded_param *loaded;
 	int rc;
 
-	if (line->count < 5)
+	if (line->count < 5 || !strncmp(line->word[4], "limit=", 6))
 		return table_refuse(line, error, "wants: STRUCTURE FIELD USE LENGTH SOURCE");
 	for (uint32_t i = 0; i < policy->param_count; i++)
 		if (!strcmp(policy->param[i].param.structure, line->word[0]) &&

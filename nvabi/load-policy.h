@@ -47,13 +47,17 @@ int load_policy_lines(struct loaded_policy *policy, FILE *file, const char *path
 /* Whether both rows are of one call. */
 bool load_policy_same_call(const struct nvabi_policy_row *a, const struct nvabi_policy_row *b);
 
+/* Whether mpu translates the process ids of a control of RELEASE. */
+typedef bool policy_translates(const struct nvabi_version *release, uint32_t control);
+
 /* Holds what was read, and is to stand besides BASE, against the ABI of all releases. Refuses, with
  * file and line: a name that no release has, a field that no release has, and a rule in whose
  * parameters any release has a pointer or a descriptor of which nothing is said, or more than one
- * thing, or too many. */
+ * thing, or too many; of a file's own rows also what would take a call out of a pattern of BASE, a
+ * process id that nobody TRANSLATES, and RM's objects in calls of UVM. */
 int check_policy(const struct loaded_policy *policy, const struct nvabi_policy_tables *base,
-		 const struct nvabi_abi_tables *abi, const char *rows, const char *params,
-		 struct mpu_error *error);
+		 const struct nvabi_abi_tables *abi, policy_translates *translates,
+		 const char *rows, const char *params, struct mpu_error *error);
 
 /* Looks for the last of these in the release VERSION alone. */
 int check_policy_at(const struct loaded_policy *policy, const struct nvabi_abi_tables *abi,

@@ -58,12 +58,12 @@ static void print_times(const struct seen_call *seen)
 		printf("refused\n");
 }
 
-static void print_row(const struct against *against, const struct seen_call *seen, const char *name,
+static void print_row(uint32_t capabilities, const struct seen_call *seen, const char *name,
 		      const char *way, const char *reason)
 {
 	char words[128];
 
-	print_words(against->request->capabilities, words, sizeof(words));
+	print_words(capabilities, words, sizeof(words));
 	printf("%-7s %-69s %-26s %-8s ", nvabi_policy_kind_name(seen->kind), name, words, way);
 	if (reason)
 		printf("%s\n", reason);
@@ -110,7 +110,7 @@ static void print_known(const struct against *against, const struct seen_call *s
 			struct nvabi_call *call)
 {
 	if (seen->kind == NVABI_UVM) {
-		print_row(against, seen, call->name, "continue", NULL);
+		print_row(against->request->capabilities, seen, call->name, "continue", NULL);
 		return;
 	}
 	if (nvabi_allow_never(seen->kind, call->name)) {
@@ -124,12 +124,16 @@ static void print_known(const struct against *against, const struct seen_call *s
 		    "# to be said, if there is nothing to follow in its parameters: %s - value - "
 		    "SOURCE\n",
 		    call->name);
-	print_row(against, seen, call->name, "execute", NULL);
+	print_row(against->request->capabilities, seen, call->name, "execute", NULL);
 }
 
+/* PATTERN: what allows it but for strict, or NULL. Its row takes it out of that, so names as much.
+ */
 static void print_unknown(const struct against *against, const struct seen_call *seen,
-			  bool is_for_firmware)
+			  const struct nvabi_rule *pattern)
 {
+	const uint32_t capabilities =
+	    against->request->capabilities | (pattern ? pattern->capabilities : 0);
 	char name[32];
 
 	snprintf(name, sizeof(name), "0x%08" PRIx32, seen->number);
@@ -141,13 +145,13 @@ static void print_unknown(const struct against *against, const struct seen_call 
 		print_nothing(seen, name, "no release that is known has it");
 		return;
 	}
-	if (!is_for_firmware)
+	if (!pattern)
 		printf(
 		    "# to be said, if there is nothing to follow in its parameters: %s - value - "
 		    "SOURCE\n",
 		    name);
 	snprintf(name, sizeof(name), "0x%08" PRIx32 ":%" PRIu32, seen->number, seen->size);
-	print_row(against, seen, name, is_for_firmware ? "firmware" : "execute", NULL);
+	print_row(capabilities, seen, name, pattern ? "firmware" : "execute", NULL);
 }
 
 static bool find_call(struct nvabi_abi *abi, const struct seen_call *seen, struct nvabi_call *call)
@@ -171,26 +175,26 @@ static void print_wider(const struct against *against, const struct seen_call *s
 	print_words(rule->capabilities, words, sizeof(words));
 	printf("# besides %s:\n", words);
 	snprintf(name, sizeof(name), "%s:%" PRIu32, rule->name, rule->size);
-	print_row(against, seen, *rule->name == '0' ? name : rule->name, ways[rule->way],
-		  rule->reason);
+	print_row(against->request->capabilities, seen, *rule->name == '0' ? name : rule->name,
+		  ways[rule->way], rule->reason);
 }
 
 static void print_call(const struct against *against, const struct seen_call *seen)
 {
 	const struct nvabi_rule *rule =
 	    nvabi_policy_find(against->policy, seen->kind, seen->number);
-	bool is_for_firmware = rule && rule->pattern;
-	bool holds = rule && !(against->request->strict && rule->pattern);
+	const struct nvabi_rule *pattern = rule && rule->pattern ? rule : NULL;
+	bool holds = rule && !(against->request->strict && pattern);
 	struct nvabi_call call;
 
 	if (holds && rule->capabilities & against->request->capabilities)
 		return;
-	if (rule && !rule->pattern)
+	if (rule && !pattern)
 		print_wider(against, seen, rule);
-	else if (find_call(against->abi, seen, &call) && !is_for_firmware)
+	else if (find_call(against->abi, seen, &call) && !pattern)
 		print_known(against, seen, &call);
 	else
-		print_unknown(against, seen, is_for_firmware);
+		print_unknown(against, seen, pattern);
 }
 
 /* ---- The command ---- */

@@ -23,6 +23,6 @@ int load_policy(const char *data, const struct nvabi_abi_tables *abi, struct loa
 	if (!rc)
 		rc = load_unknown_calls(policy, abi, unknown, error);
 	if (!rc)
-		rc = check_policy(policy, &none, abi, rows, params, error);
+		rc = check_policy(policy, &none, abi, NULL, rows, params, error);
 	return rc ? rc : load_policy_finish(policy, &none, tables, error);
 }

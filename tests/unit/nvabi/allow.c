@@ -120,7 +120,7 @@ Test(allow, what_mpu_knows_of_parameters_holds_for_new_rows)
 Test(allow, numbers_without_a_name_are_for_the_firmware_or_vouched_for)
 {
 	struct nvabi_allow *allow;
-	struct nvabi_policy *policy = with("control 0x2080f159:4 compute firmware counters\n"
+	struct nvabi_policy *policy = with("control 0x2080f159:4 compute,utility firmware counters\n"
 					   "control 0x20807123:2 compute execute seen\n"
 					   "0x20807123 - value - vendor\n",
 					   release, &allow);
@@ -282,6 +282,32 @@ Test(allow, rows_that_need_more_than_a_row_are_refused)
 		       1, "memory of who allocates it");
 }
 
+Test(allow, a_row_takes_nothing_out_of_mpus_patterns)
+{
+	expect_refused("control 0x2080f159:4 profiling firmware x\n", 1, "name these too");
+	expect_refused("control 0x8000:0 profiling firmware x\n", 1, "wants the size");
+	expect_refused("control 0x20810000[] compute execute x\n", 1,
+		       "the size of parameters open");
+}
+
+Test(allow, names_and_sizes_are_said)
+{
+	expect_refused("control =5 compute execute x\n", 1, "there is no name");
+	expect_refused("control NV_SOMETHING=0x20807123 compute execute x\n", 1, "wants the size");
+	expect_refused("control 0x20807123:4294967295 compute execute x\n", 1, "wants the size");
+	expect_refused("control NV0000_CTRL_CMD_NVD_GET_DUMP_SIZE compute execute x\n"
+		       "control 0x601:8 utility execute y\n",
+		       2, "has a row already");
+}
+
+Test(allow, what_nobody_would_translate_is_refused)
+{
+	expect_refused("control NV90CC_CTRL_CMD_HWPM_GET_RESERVATION_INFO profiling execute x\n", 1,
+		       "pid is a process id");
+	expect_refused("uvm UVM_ALLOC_DEVICE_P2P compute continue x\n", 1,
+		       "names an object of RM");
+}
+
 Test(allow, the_way_is_the_one_that_is_sound)
 {
 	expect_refused("control NV0000_CTRL_CMD_NVD_GET_DUMP_SIZE compute continue x\n", 1,
@@ -292,7 +318,11 @@ Test(allow, the_way_is_the_one_that_is_sound)
 		       "its way is execute");
 	expect_refused("uvm UVM_DISABLE_SYSTEM_WIDE_ATOMICS compute execute x\n", 1,
 		       "its way is continue");
-	expect_refused("control 0x20807123:2 compute firmware x\n", 1, "its way is execute");
+	expect_refused("control 0x20807123:2 compute,utility firmware x\n"
+		       "0x20807123 - value - x.c\n",
+		       1, "its way is execute");
+	expect_refused("control NV0000_CTRL_CMD_NVD_GET_DUMP_SIZE compute,utility firmware x\n", 1,
+		       "its way is execute");
 	expect_refused("uvm UVM_REGISTER_GPU graphics continue x\n", 1, "as mpu has it");
 	expect_refused("memory NV01_MEMORY_SYSTEM_OS_DESCRIPTOR video execute x\n", 1,
 		       "its way is continue, as mpu has it");
@@ -359,9 +389,10 @@ Test(allow, descriptions_that_do_not_hold_are_refused)
 			      "NV2080_CTRL_I2C_ACCESS_PARAMS token in 8 x.c\n",
 			      3, "token is no pointer");
 	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout dataBuffSize x.c\n"
-			      "NV2080_CTRL_I2C_ACCESS_PARAMS token fd-out - x.c\n"
-			      "NV2080_CTRL_I2C_ACCESS_PARAMS cmd fd-out - x.c\n",
-			      4, "is one more than a call can have");
+			      "NV2080_CTRL_I2C_ACCESS_PARAMS token fd-out - x.c\n",
+			      3, "a descriptor that the driver makes");
+	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout dataBuffSize limit=4\n", 2,
+			      "wants: STRUCTURE FIELD USE LENGTH SOURCE");
 	expect_params_refused("NV2080_CTRL_I2C_ACCESS_PARAMS data inout dataBuffSize x.c\n"
 			      "NV2080_CTRL_I2C_ACCESS_PARAMS data in 8 x.c\n",
 			      3, "a second row for data");
@@ -400,13 +431,15 @@ Test(allow, a_file_that_others_can_write_is_refused)
 Test(allow, only_files_are_read)
 {
 	cleanup_scratch struct scratch scratch = scratch_make();
-	struct mpu_error error = {0}, missing = {0}, fifo = {0};
+	struct mpu_error error = {0}, missing = {0}, fifo = {0}, proc = {0};
 	struct nvabi_allow *allow = NULL;
 
 	cr_assert_eq(nvabi_allow_read(scratch.path, &allow, &error), -EACCES);
 	cr_assert_not_null(strstr(error.text, "no regular file"));
 	cr_assert_eq(nvabi_allow_read(scratch_path(&scratch, "none"), &allow, &missing), -ENOENT);
 	cr_assert_not_null(strstr(missing.text, "/none: "));
+	cr_assert_eq(nvabi_allow_read("/proc/self/environ", &allow, &proc), -EACCES);
+	cr_assert_not_null(strstr(proc.text, "procfs"), "%s", proc.text);
 	cr_assert_eq(mkfifo(scratch_path(&scratch, "fifo"), 0600), 0);
 	cr_assert_eq(nvabi_allow_read(scratch_path(&scratch, "fifo"), &allow, &fifo), -EACCES);
 }

@@ -69,7 +69,8 @@ def test_calls_are_counted_and_what_is_to_be_said_is_named():
 
 
 def test_under_strict_what_a_pattern_allows_is_missing():
-    assert ("control", "0x2080f159:4", "utility", "firmware") in rows(
+    """With the pattern's own words, out of which a row takes it."""
+    assert ("control", "0x2080f159:4", "compute,utility", "firmware") in rows(
         tool("--strict", "--capabilities=utility", TRACE))
 
 
