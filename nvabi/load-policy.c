@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-static const char *const ways[] = {"execute", "continue", "firmware"};
-
 static int no_memory(const struct table_line *line, struct mpu_error *error)
 {
 	return mpu_fail(error, ENOMEM, "%s: no memory", line->file);
@@ -42,8 +40,8 @@ static int parse_capabilities(const struct table_line *line, struct nvabi_policy
 static int parse_way(const struct table_line *line, struct nvabi_policy_row *row,
 		     struct mpu_error *error)
 {
-	for (uint8_t way = 0; way < sizeof(ways) / sizeof(*ways); way++) {
-		if (strcmp(ways[way], line->word[3]))
+	for (uint8_t way = 0; way < NVABI_WAYS; way++) {
+		if (strcmp(nvabi_way_name(way), line->word[3]))
 			continue;
 		row->way = way;
 		return 0;

@@ -26,6 +26,15 @@ const char *nvabi_policy_kind_name(uint32_t kind)
 	return kind == NVABI_HEAP_FUNCTION ? "heap" : "memory";
 }
 
+const char *nvabi_way_name(uint32_t way)
+{
+	static const char *const names[NVABI_WAYS] = {[NVABI_WAY_EXECUTE] = "execute",
+						      [NVABI_WAY_CONTINUE] = "continue",
+						      [NVABI_WAY_FIRMWARE] = "firmware"};
+
+	return names[way];
+}
+
 enum nvabi_kind nvabi_policy_asked_kind(const struct nvabi_policy_row *row)
 {
 	return row->kind == NVABI_MEMORY_CLASS ? NVABI_CLASS : (enum nvabi_kind)row->kind;

@@ -56,7 +56,11 @@ enum nvabi_way {
 	NVABI_WAY_FIRMWARE, /* as NVABI_WAY_EXECUTE with the open kernel module, which hands such a
 			       control unread to the GPU's firmware. What another module does with
 			       it is not known, it could follow pointers: refused there */
+	NVABI_WAYS,
 };
+
+/* "execute", "continue", "firmware". */
+const char *nvabi_way_name(uint32_t way);
 
 enum nvabi_direction { NVABI_IN = 1, NVABI_OUT = 2 };
 

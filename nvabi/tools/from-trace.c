@@ -169,14 +169,13 @@ static bool find_call(struct nvabi_abi *abi, const struct seen_call *seen, struc
 static void print_wider(const struct against *against, const struct seen_call *seen,
 			const struct nvabi_rule *rule)
 {
-	static const char *const ways[] = {"execute", "continue", "firmware"};
 	char words[128], name[32];
 
 	print_words(rule->capabilities, words, sizeof(words));
 	printf("# besides %s:\n", words);
 	snprintf(name, sizeof(name), "%s:%" PRIu32, rule->name, rule->size);
 	print_row(against->request->capabilities, seen, *rule->name == '0' ? name : rule->name,
-		  ways[rule->way], rule->reason);
+		  nvabi_way_name(rule->way), rule->reason);
 }
 
 static void print_call(const struct against *against, const struct seen_call *seen)

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const ways[] = {"execute", "continue", "firmware"};
-
 /* Which rules are wanted. */
 struct choice {
 	uint32_t capabilities;
@@ -90,7 +88,7 @@ static void print_object(const struct nvabi_rule *rule)
 	printf(",\"number\":%" PRIu32 ",\"size\":%" PRIu32 ",\"capabilities\":[", rule->number,
 	       rule->size);
 	print_capabilities(rule->capabilities, "\"");
-	printf("],\"way\":\"%s\",\"pattern\":%s,\"pointers\":[", ways[rule->way],
+	printf("],\"way\":\"%s\",\"pattern\":%s,\"pointers\":[", nvabi_way_name(rule->way),
 	       rule->pattern ? "true" : "false");
 	for (uint32_t i = 0; i < rule->pointer_count; i++) {
 		printf("%s{\"offset\":%" PRIu32 ",\"direction\":\"%s\",", i ? "," : "",
@@ -113,7 +111,7 @@ static void print_line(const struct nvabi_rule *rule)
 	printf("%-7s 0x%08" PRIx32 " %s%s ", nvabi_policy_kind_name(rule->kind), rule->number,
 	       rule->name, rule->pattern ? " (pattern)" : "");
 	print_capabilities(rule->capabilities, "");
-	printf(" %s%s: %s\n", ways[rule->way], rule->added ? " (added)" : "", rule->reason);
+	printf(" %s%s: %s\n", nvabi_way_name(rule->way), rule->added ? " (added)" : "", rule->reason);
 }
 
 static void print_rules(const struct nvabi_policy *policy, const struct choice *choice, bool json)
